@@ -8,7 +8,7 @@
 #define FORMATS_MANIFEST_H
 
 #include "base/error.h"
-#include "base/extents.h"
+#include "base/own.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,18 +29,28 @@ struct chunk_name {
     uint8_t bytes[CHUNK_NAME_SIZE]; /* SHA-256 of the content */
 };
 
+/*
+ * States and names are kept in blocks of 4096 chunks (256 MiB of disk), made when something is
+ * recorded there and names only for a block with data: memory follows what is used, not the size
+ * of the disk. Read them with manifest_state and manifest_name.
+ */
+#define MANIFEST_BLOCK_CHUNKS 4096u
+struct manifest_block;
+
+/* Largest disk taken, 64 TiB, as IMAGE_MAX_SIZE. */
+#define MANIFEST_MAX_SIZE ((uint64_t)64 << 40)
+
 /* One disk. {0} is valid for manifest_fini. */
 struct manifest {
-    uint64_t size_bytes;       /* of the disk */
-    uint64_t chunk_count;      /* div_round_up(size_bytes, CHUNK_SIZE) */
-    uint8_t *states;           /* enum chunk_state, one per chunk */
-    struct chunk_name *names;  /* one per chunk; zeroes unless CHUNK_DATA */
+    uint64_t size_bytes;  /* of the disk */
+    uint64_t chunk_count; /* div_round_up(size_bytes, CHUNK_SIZE) */
+    struct manifest_block **blocks; /* one per 4096 chunks; NULL: nothing but CHUNK_SKIPPED */
     char image[256];           /* the image's file name, beside the manifest */
     char source[256];          /* what was copied, as the user named it; escaped */
 
     /*
-     * Chunks that the fixers changed after the copy: what the *source* had there. states and names
-     * above always describe what the image holds now. Ascending by index.
+     * Chunks that the fixers changed after the copy: what the *source* had there. manifest_state
+     * and manifest_name always tell what the image holds now. Ascending by index.
      */
     struct manifest_change {
         uint64_t index;
@@ -56,23 +66,38 @@ void manifest_fini(struct manifest *manifest);
 /* SHA-256. Thread-safe. */
 void chunk_name_compute(const void *data, size_t length, struct chunk_name *name);
 
-/* Records a chunk of the copy. Different chunks may be recorded by different threads. */
+/*
+ * Records a chunk of the copy; `name` is needed for CHUNK_DATA and ignored for the others.
+ * Different chunks may be recorded by different threads.
+ */
 void manifest_set(struct manifest *manifest, uint64_t index, enum chunk_state state,
                   const struct chunk_name *name);
 
-/* Records that a fixer changed a chunk; the first original is kept over repeated changes. */
+/* What the image holds at a chunk. */
+enum chunk_state manifest_state(const struct manifest *manifest, uint64_t index);
+
+/* The chunk's name, all zeroes unless CHUNK_DATA. Never NULL; borrowed until the next change. */
+const struct chunk_name *manifest_name(const struct manifest *manifest, uint64_t index);
+
+/*
+ * Records that a fixer made a chunk what `state` and `name` say. What was there before goes into
+ * `changes`; the first original is kept over repeated changes, and a chunk that is its original
+ * again leaves the list. Not for several threads at once.
+ */
 int manifest_change(struct manifest *manifest, uint64_t index, enum chunk_state state,
                     const struct chunk_name *name, struct error *err);
 
 /* Byte length of a chunk: CHUNK_SIZE, or less for the last one. */
 size_t manifest_chunk_length(const struct manifest *manifest, uint64_t index);
 
-/* SHA-256 over all states and names in order: one digest for the disk. */
+/* SHA-256 over the size, all states and all names in order: one digest for the disk. */
 void manifest_digest(const struct manifest *manifest, struct chunk_name *digest);
 
 /* Written aside, fsync, rename. The caller has synced the image before. */
 int manifest_write(const struct manifest *manifest, int folder_fd, const char *name,
                    struct error *err);
+
+/* Fills an empty manifest; after -1 it is empty again. */
 int manifest_read(struct manifest *manifest, int folder_fd, const char *name, struct error *err);
 
 /* The decoder alone, for the fuzzer. */
