@@ -18,8 +18,8 @@ struct child {
 
 /* What the child sees. {0} with the fds at -1 (CHILD_STDIO_NONE) means /dev/null everywhere. */
 struct child_stdio {
-    int in, out, err;     /* descriptors to give it (borrowed), -1: /dev/null */
-    const int *keep_fds;  /* further descriptors it inherits under their own numbers, borrowed */
+    int in, out, err;    /* descriptors to give it (borrowed), -1: /dev/null */
+    const int *keep_fds; /* further descriptors it inherits under their own numbers, borrowed */
     size_t keep_count;
 };
 #define CHILD_STDIO_NONE ((struct child_stdio){.in = -1, .out = -1, .err = -1})

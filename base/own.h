@@ -18,7 +18,8 @@ void own_close(const int *fd); /* keeps errno; negative descriptors are ignored 
 #define AUTO_CLOSE __attribute__((cleanup(own_close)))
 #define AUTO(type) __attribute__((cleanup(type##_fini))) struct type
 
-/* Beside the declaration of a destructor: OWN_DEFINE_PTR(image, image_close) allows AUTO_PTR(image). */
+/* Beside the declaration of a destructor: OWN_DEFINE_PTR(image, image_close) allows
+ * AUTO_PTR(image). */
 #define OWN_DEFINE_PTR(type, destructor)                                                           \
     static inline void own_ptr_##type(struct type **pointer)                                       \
     {                                                                                              \
