@@ -79,24 +79,23 @@ $(B)/rehost: $(B)/obj/p2v/main.o $(LIBS)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(call lower_libs,p2v) $(LIBS_p2v)
 
-# Contract tests, fuzz replays and test tools may use every library; each links what it needs.
+# Contract tests, fuzz replays and test tools may use every library; the linker takes what they need.
 $(B)/obj/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(CFLAGS_p2v) -MMD -MP -c -o $@ $<
-$(B)/contract/% $(B)/tools/%: EXTRA = $(if $(findstring contract,$@),-lcmocka)
-$(B)/contract/%: $(B)/obj/tests/contract/%.o $(B)/libbootfix.a $(B)/libformats.a $(B)/libdisk.a $(B)/libbase.a
+$(B)/contract/%: $(B)/obj/tests/contract/%.o $(call lower_libs,p2v)
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS_p2v) -lcmocka
-$(B)/tools/%: $(B)/obj/tests/tools/%.o $(B)/libbootfix.a $(B)/libformats.a $(B)/libdisk.a $(B)/libbase.a
+$(B)/tools/%: $(B)/obj/tests/tools/%.o $(call lower_libs,p2v)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS_p2v)
-$(B)/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(B)/libbootfix.a $(B)/libformats.a $(B)/libdisk.a $(B)/libbase.a
+$(B)/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(call lower_libs,p2v)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_p2v)
 
 # libFuzzer builds for `make fuzz F=qcow2`: everything below the harness is instrumented too.
-FUZZ_SOURCES = $(foreach room,base disk formats bootfix,$(call sources,$(room)))
+FUZZ_SOURCES = $(foreach room,$(ROOMS),$(call sources,$(room)))
 build/fuzzer/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -g -O1 -I. -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -pthread \
