@@ -55,8 +55,9 @@ static int splice(struct extents *set, size_t first, size_t removed, const struc
     if (added_count > removed && make_room(set, added_count - removed, err) != 0)
         return -1;
     size_t behind = set->count - first - removed;
-    memmove(set->items + first + added_count, set->items + first + removed,
-            behind * sizeof(*set->items));
+    if (behind)
+        memmove(set->items + first + added_count, set->items + first + removed,
+                behind * sizeof(*set->items));
     for (size_t i = 0; i < added_count; i++)
         set->items[first + i] = added[i];
     set->count += added_count - removed;
