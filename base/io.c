@@ -166,7 +166,7 @@ int new_file_open(struct new_file *file, int folder_fd, const char *name, mode_t
                       O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (file->fd < 0) {
         error_set(err, errno, "create %s", file->temporary);
-        AUTO_FREE char *not_ours = take_ptr(&file->temporary);
+        free(take_ptr(&file->temporary)); /* whatever has that name is not ours to remove */
         new_file_fini(file);
         return -1;
     }
