@@ -54,6 +54,9 @@ void text_add(struct text *text, const char *string)
 }
 
 static void add_formatted(struct text *text, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void add_formatted(struct text *text, const char *format, va_list arguments)
 {
     va_list again;
     va_copy(again, arguments);
