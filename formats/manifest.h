@@ -19,9 +19,9 @@
 #define CHUNK_NAME_SIZE 32
 
 enum chunk_state {
-    CHUNK_SKIPPED = 0, /* not used by the source's file systems: not read, reads as zeroes */
-    CHUNK_ZERO = 1,    /* read, nothing but zeroes */
-    CHUNK_DATA = 2,    /* has a name */
+    CHUNK_SKIPPED = 0,    /* not used by the source's file systems: not read, reads as zeroes */
+    CHUNK_ZERO = 1,       /* read, nothing but zeroes */
+    CHUNK_DATA = 2,       /* has a name */
     CHUNK_UNREADABLE = 3, /* the source could not be read there; holds zeroes */
 };
 
@@ -40,13 +40,16 @@ struct manifest_block;
 /* Largest disk taken, 64 TiB, as IMAGE_MAX_SIZE. */
 #define MANIFEST_MAX_SIZE ((uint64_t)64 << 40)
 
+/* Most chunks that fixers may have changed: 64 GiB of disk. */
+#define MANIFEST_MAX_CHANGES ((size_t)1 << 20)
+
 /* One disk. {0} is valid for manifest_fini. */
 struct manifest {
-    uint64_t size_bytes;  /* of the disk */
-    uint64_t chunk_count; /* div_round_up(size_bytes, CHUNK_SIZE) */
+    uint64_t size_bytes;            /* of the disk */
+    uint64_t chunk_count;           /* div_round_up(size_bytes, CHUNK_SIZE) */
     struct manifest_block **blocks; /* one per 4096 chunks; NULL: nothing but CHUNK_SKIPPED */
-    char image[256];           /* the image's file name, beside the manifest */
-    char source[256];          /* what was copied, as the user named it; escaped */
+    char image[256];                /* the image's file name, beside the manifest */
+    char source[256];               /* what was copied, as the user named it; escaped */
 
     /*
      * Chunks that the fixers changed after the copy: what the *source* had there. manifest_state
@@ -56,12 +59,12 @@ struct manifest {
         uint64_t index;
         enum chunk_state state;
         struct chunk_name name;
-    } *changes;
+    } * changes;
     size_t change_count, change_capacity;
 };
 
 int manifest_init(struct manifest *manifest, uint64_t size_bytes, struct error *err);
-void manifest_fini(struct manifest *manifest);
+void manifest_fini(struct manifest *manifest); /* afterwards it is {0} again */
 
 /* SHA-256. Thread-safe. */
 void chunk_name_compute(const void *data, size_t length, struct chunk_name *name);
@@ -72,6 +75,10 @@ void chunk_name_compute(const void *data, size_t length, struct chunk_name *name
  */
 void manifest_set(struct manifest *manifest, uint64_t index, enum chunk_state state,
                   const struct chunk_name *name);
+
+/* The same for `count` chunks from `index` on that have no name (any state but CHUNK_DATA). */
+void manifest_set_run(struct manifest *manifest, uint64_t index, uint64_t count,
+                      enum chunk_state state);
 
 /* What the image holds at a chunk. */
 enum chunk_state manifest_state(const struct manifest *manifest, uint64_t index);
@@ -100,7 +107,7 @@ int manifest_write(const struct manifest *manifest, int folder_fd, const char *n
 /* Fills an empty manifest; after -1 it is empty again. */
 int manifest_read(struct manifest *manifest, int folder_fd, const char *name, struct error *err);
 
-/* The decoder alone, for the fuzzer. */
+/* The decoder alone, as manifest_read. */
 int manifest_decode(struct manifest *manifest, const uint8_t *data, size_t length,
                     struct error *err);
 

@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The manifest: what is recorded comes back, from memory and from its file, and a damaged or lying
+ * file is refused without an allocation of its own choice.
+ */
+#include "base/bytes.h"
+#include "base/io.h"
+#include "formats/digest.h"
+#include "formats/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define HEADER 80
+
+static char folder[] = "/tmp/test-manifest-XXXXXX";
+static int folder_fd = -1;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return folder_fd < 0 ? -1 : 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlinkat(folder_fd, "disk0.manifest", 0);
+    close(folder_fd);
+    return rmdir(folder);
+}
+
+static struct chunk_name name_of(const char *text)
+{
+    struct chunk_name name;
+
+    chunk_name_compute(text, strlen(text), &name);
+    return name;
+}
+
+static void assert_name(const struct chunk_name *name, const char *text)
+{
+    struct chunk_name expected = name_of(text);
+
+    assert_memory_equal(name, &expected, sizeof(expected));
+}
+
+static void set_data(struct manifest *manifest, uint64_t index, const char *text)
+{
+    struct chunk_name name = name_of(text);
+
+    manifest_set(manifest, index, CHUNK_DATA, &name);
+}
+
+/* Ten chunks and one byte: skipped, data, data, zero, unreadable, data, then skipped. */
+static void make_small(struct manifest *manifest)
+{
+    assert_int_equal(manifest_init(manifest, 10 * CHUNK_SIZE + 1, NULL), 0);
+    strcpy(manifest->image, "disk0.qcow2");
+    strcpy(manifest->source, "server.img");
+    set_data(manifest, 1, "one");
+    set_data(manifest, 2, "two");
+    manifest_set(manifest, 3, CHUNK_ZERO, NULL);
+    manifest_set(manifest, 4, CHUNK_UNREADABLE, NULL);
+    set_data(manifest, 5, "five");
+}
+
+static void assert_small(const struct manifest *manifest)
+{
+    static const enum chunk_state states[11] = {CHUNK_SKIPPED, CHUNK_DATA,       CHUNK_DATA,
+                                                CHUNK_ZERO,    CHUNK_UNREADABLE, CHUNK_DATA};
+
+    assert_int_equal(manifest->size_bytes, 10 * CHUNK_SIZE + 1);
+    assert_int_equal(manifest->chunk_count, 11);
+    for (uint64_t i = 0; i < 11; i++)
+        assert_int_equal(manifest_state(manifest, i), states[i]);
+    assert_name(manifest_name(manifest, 1), "one");
+    assert_name(manifest_name(manifest, 2), "two");
+    assert_name(manifest_name(manifest, 5), "five");
+    assert_true(bytes_are_zero(manifest_name(manifest, 3), CHUNK_NAME_SIZE));
+    assert_string_equal(manifest->image, "disk0.qcow2");
+    assert_string_equal(manifest->source, "server.img");
+}
+
+/* The file of a manifest; caller frees. */
+static char *written(const struct manifest *manifest, size_t *length)
+{
+    struct error err = {0};
+    char *data = NULL;
+
+    if (manifest_write(manifest, folder_fd, "disk0.manifest", &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(io_read_file(folder_fd, "disk0.manifest", 512 * MIB, &data, length, &err), 0);
+    return data;
+}
+
+static char *written_small(size_t *length)
+{
+    AUTO(manifest) manifest;
+
+    make_small(&manifest);
+    return written(&manifest, length);
+}
+
+/* Makes the closing sum right again after a test has changed something. */
+static void seal(char *data, size_t length)
+{
+    digest_compute(data, length - DIGEST_SIZE, (uint8_t *)data + length - DIGEST_SIZE);
+}
+
+static void assert_refused(const char *data, size_t length, const char *reason)
+{
+    AUTO(manifest) manifest;
+    struct error err = {0};
+
+    assert_int_equal(manifest_decode(&manifest, (const uint8_t *)data, length, &err), -1);
+    if (strstr(err.text, reason) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", err.text, reason);
+    assert_null(manifest.blocks);
+    assert_int_equal(manifest.chunk_count, 0);
+}
+
+static void test_chunk_name_is_the_sha256_of_the_content(void **state)
+{
+    static const uint8_t abc[] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
+                                  0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17,
+                                  0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad};
+    struct chunk_name name = name_of("abc");
+
+    (void)state;
+    assert_memory_equal(name.bytes, abc, sizeof(abc));
+}
+
+static void test_manifest_remembers_what_was_recorded(void **state)
+{
+    AUTO(manifest) manifest;
+
+    (void)state;
+    make_small(&manifest);
+    assert_small(&manifest);
+}
+
+static void test_manifest_forgets_a_name_when_its_chunk_becomes_zero(void **state)
+{
+    AUTO(manifest) manifest;
+
+    (void)state;
+    make_small(&manifest);
+    manifest_set(&manifest, 1, CHUNK_ZERO, NULL);
+    assert_int_equal(manifest_state(&manifest, 1), CHUNK_ZERO);
+    assert_true(bytes_are_zero(manifest_name(&manifest, 1), CHUNK_NAME_SIZE));
+}
+
+static void test_manifest_last_chunk_is_as_long_as_the_disk_leaves_it(void **state)
+{
+    AUTO(manifest) manifest;
+
+    (void)state;
+    make_small(&manifest);
+    assert_int_equal(manifest_chunk_length(&manifest, 9), CHUNK_SIZE);
+    assert_int_equal(manifest_chunk_length(&manifest, 10), 1);
+}
+
+static void test_manifest_refuses_an_empty_disk_and_one_above_64_tib(void **state)
+{
+    struct manifest manifest;
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(manifest_init(&manifest, 0, &err), -1);
+    assert_int_equal(manifest_init(&manifest, 64 * TIB + 1, &err), -1);
+    assert_non_null(strstr(err.text, "64 TiB"));
+    manifest_fini(&manifest);
+}
+
+static void test_manifest_of_64_tib_takes_little_memory_until_data_comes(void **state)
+{
+    AUTO(manifest) manifest;
+    struct rusage before, after;
+
+    (void)state;
+    getrusage(RUSAGE_SELF, &before);
+    assert_int_equal(manifest_init(&manifest, 64 * TIB, NULL), 0);
+    manifest_set_run(&manifest, 0, manifest.chunk_count, CHUNK_ZERO);
+    set_data(&manifest, manifest.chunk_count - 1, "last");
+    getrusage(RUSAGE_SELF, &after);
+    assert_int_equal(manifest_state(&manifest, manifest.chunk_count / 2), CHUNK_ZERO);
+    assert_name(manifest_name(&manifest, manifest.chunk_count - 1), "last");
+    assert_true(after.ru_maxrss - before.ru_maxrss < 32 * 1024);
+}
+
+static void test_manifest_run_covers_exactly_its_chunks(void **state)
+{
+    AUTO(manifest) manifest;
+    uint64_t from = MANIFEST_BLOCK_CHUNKS - 2, count = 2 * MANIFEST_BLOCK_CHUNKS + 4;
+
+    (void)state;
+    assert_int_equal(manifest_init(&manifest, GIB, NULL), 0);
+    set_data(&manifest, from - 1, "before");
+    set_data(&manifest, from, "covered");
+    set_data(&manifest, from + count, "behind");
+    manifest_set_run(&manifest, from, count, CHUNK_UNREADABLE);
+    for (uint64_t i = from; i < from + count; i++)
+        assert_int_equal(manifest_state(&manifest, i), CHUNK_UNREADABLE);
+    assert_name(manifest_name(&manifest, from - 1), "before");
+    assert_name(manifest_name(&manifest, from + count), "behind");
+}
+
+static void test_manifest_change_keeps_the_first_original(void **state)
+{
+    AUTO(manifest) manifest;
+    struct chunk_name first = name_of("first"), second = name_of("second");
+
+    (void)state;
+    make_small(&manifest);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &first, NULL), 0);
+    assert_int_equal(manifest_change(&manifest, 0, CHUNK_DATA, &first, NULL), 0);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &second, NULL), 0);
+    assert_int_equal(manifest.change_count, 2);
+    assert_int_equal(manifest.changes[0].index, 0);
+    assert_int_equal(manifest.changes[0].state, CHUNK_SKIPPED);
+    assert_int_equal(manifest.changes[1].index, 5);
+    assert_int_equal(manifest.changes[1].state, CHUNK_DATA);
+    assert_name(&manifest.changes[1].name, "five");
+    assert_name(manifest_name(&manifest, 5), "second");
+}
+
+static void test_manifest_change_back_to_the_original_leaves_the_list(void **state)
+{
+    AUTO(manifest) manifest;
+    struct chunk_name other = name_of("other"), five = name_of("five");
+
+    (void)state;
+    make_small(&manifest);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &other, NULL), 0);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &five, NULL), 0);
+    assert_int_equal(manifest.change_count, 0);
+    assert_small(&manifest);
+}
+
+static void test_manifest_change_that_changes_nothing_is_not_listed(void **state)
+{
+    AUTO(manifest) manifest;
+    struct chunk_name five = name_of("five");
+
+    (void)state;
+    make_small(&manifest);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &five, NULL), 0);
+    assert_int_equal(manifest_change(&manifest, 3, CHUNK_ZERO, NULL, NULL), 0);
+    assert_int_equal(manifest.change_count, 0);
+}
+
+static void test_manifest_change_outside_the_disk_is_an_error(void **state)
+{
+    AUTO(manifest) manifest;
+
+    (void)state;
+    make_small(&manifest);
+    assert_int_equal(manifest_change(&manifest, 11, CHUNK_ZERO, NULL, NULL), -1);
+}
+
+static void test_manifest_digest_tells_any_two_contents_apart(void **state)
+{
+    AUTO(manifest) manifest;
+    AUTO(manifest) other;
+    struct chunk_name a, b;
+
+    (void)state;
+    make_small(&manifest);
+    make_small(&other);
+    strcpy(other.source, "elsewhere");
+    manifest_digest(&manifest, &a);
+    manifest_digest(&other, &b);
+    assert_memory_equal(&a, &b, sizeof(a));
+    manifest_set(&other, 10, CHUNK_ZERO, NULL);
+    manifest_digest(&other, &b);
+    assert_memory_not_equal(&a, &b, sizeof(a));
+    manifest_fini(&other);
+    make_small(&other);
+    set_data(&other, 5, "FIVE");
+    manifest_digest(&other, &b);
+    assert_memory_not_equal(&a, &b, sizeof(a));
+}
+
+struct recorder {
+    pthread_t thread;
+    struct manifest *manifest;
+    uint64_t first;
+};
+
+static void *record(void *argument)
+{
+    struct recorder *recorder = argument;
+
+    for (uint64_t i = recorder->first; i < recorder->manifest->chunk_count; i += 4)
+        set_data(recorder->manifest, i, i % 8 < 4 ? "even" : "odd");
+    return NULL;
+}
+
+static void test_manifest_is_recorded_by_several_threads_at_once(void **state)
+{
+    AUTO(manifest) manifest;
+    struct recorder recorders[4];
+
+    (void)state;
+    assert_int_equal(manifest_init(&manifest, 4 * GIB, NULL), 0);
+    manifest_set_run(&manifest, 0, manifest.chunk_count, CHUNK_ZERO);
+    for (unsigned i = 0; i < 4; i++) {
+        recorders[i] = (struct recorder){.manifest = &manifest, .first = i};
+        assert_int_equal(pthread_create(&recorders[i].thread, NULL, record, &recorders[i]), 0);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(recorders[i].thread, NULL);
+    for (uint64_t i = 0; i < manifest.chunk_count; i++)
+        assert_int_equal(manifest_state(&manifest, i), CHUNK_DATA);
+    assert_name(manifest_name(&manifest, 12345), "even");
+    assert_name(manifest_name(&manifest, 12349), "odd");
+}
+
+static void test_manifest_read_gives_back_what_was_written(void **state)
+{
+    AUTO(manifest) manifest;
+    AUTO(manifest) copy = {0};
+    struct chunk_name other = name_of("other");
+    struct chunk_name a, b;
+
+    (void)state;
+    make_small(&manifest);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &other, NULL), 0);
+    assert_int_equal(manifest_write(&manifest, folder_fd, "disk0.manifest", NULL), 0);
+    assert_int_equal(manifest_read(&copy, folder_fd, "disk0.manifest", NULL), 0);
+    manifest_digest(&manifest, &a);
+    manifest_digest(&copy, &b);
+    assert_memory_equal(&a, &b, sizeof(a));
+    assert_int_equal(copy.change_count, 1);
+    assert_name(&copy.changes[0].name, "five");
+    set_data(&copy, 5, "five");
+    assert_small(&copy);
+}
+
+/* Larger than every buffer, runs and names across their edges. */
+static void test_manifest_of_many_runs_survives_its_file(void **state)
+{
+    AUTO(manifest) manifest;
+    AUTO(manifest) copy = {0};
+    struct chunk_name a, b;
+
+    (void)state;
+    assert_int_equal(manifest_init(&manifest, GIB - 5, NULL), 0);
+    for (uint64_t i = 0; i < manifest.chunk_count; i++) {
+        if (i % 7 < 3)
+            set_data(&manifest, i, i % 2 ? "a" : "b");
+        else
+            manifest_set(&manifest, i, (enum chunk_state)(i % 2), NULL);
+    }
+    assert_int_equal(manifest_write(&manifest, folder_fd, "disk0.manifest", NULL), 0);
+    assert_int_equal(manifest_read(&copy, folder_fd, "disk0.manifest", NULL), 0);
+    manifest_digest(&manifest, &a);
+    manifest_digest(&copy, &b);
+    assert_memory_equal(&a, &b, sizeof(a));
+}
+
+static void test_manifest_layout_is_what_the_document_says(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    assert_int_equal(length, HEADER + 11 + 10 + 6 * 4 + 3 * 32 + 32);
+    assert_memory_equal(data, "REHOSTMF", 8);
+    assert_int_equal(load_le32(data + 8), 1);
+    assert_int_equal(load_le64(data + 16), length);
+    assert_int_equal(load_le64(data + 24), 10 * CHUNK_SIZE + 1);
+    assert_memory_equal(data + HEADER, "disk0.qcow2server.img", 21);
+    assert_int_equal(load_le32(data + HEADER + 21), 0);                     /* 1 skipped */
+    assert_int_equal(load_le32(data + HEADER + 25), UINT32_C(2) << 30 | 1); /* 2 of data */
+    assert_name((const struct chunk_name *)(data + HEADER + 29), "one");
+}
+
+static void test_manifest_of_1_tib_of_nothing_is_a_few_bytes(void **state)
+{
+    AUTO(manifest) manifest;
+    size_t length;
+
+    (void)state;
+    assert_int_equal(manifest_init(&manifest, TIB, NULL), 0);
+    AUTO_FREE char *data = written(&manifest, &length);
+    assert_int_equal(length, HEADER + 4 + 32);
+}
+
+static void test_manifest_write_refuses_an_image_outside_its_folder(void **state)
+{
+    AUTO(manifest) manifest;
+    struct error err = {0};
+
+    (void)state;
+    make_small(&manifest);
+    strcpy(manifest.image, "../disk0.qcow2");
+    assert_int_equal(manifest_write(&manifest, folder_fd, "bad.manifest", &err), -1);
+    assert_non_null(strstr(err.text, "beside the manifest"));
+    assert_int_equal(faccessat(folder_fd, "bad.manifest", F_OK, 0), -1);
+}
+
+static void test_manifest_read_of_a_missing_file_says_so(void **state)
+{
+    struct manifest manifest;
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(manifest_read(&manifest, folder_fd, "none.manifest", &err), -1);
+    assert_int_equal(err.errnum, ENOENT);
+    manifest_fini(&manifest);
+}
+
+static void test_manifest_decode_refuses_every_truncation(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    for (size_t cut = 0; cut < length; cut++) {
+        AUTO_FREE char *exact = malloc(cut + 1);
+
+        memcpy(exact, data, cut);
+        assert_refused(exact, cut, "");
+    }
+}
+
+static void test_manifest_decode_notices_every_changed_byte(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    for (size_t i = 0; i < length; i++) {
+        data[i] ^= 0x10;
+        assert_refused(data, length, "");
+        data[i] ^= 0x10;
+    }
+}
+
+static void test_manifest_decode_names_damage(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    data[HEADER + 40] ^= 1; /* in a name: nothing but the sum can tell */
+    assert_refused(data, length, "damaged");
+}
+
+/* Sets one header field, makes the sum right, and expects the reason. */
+static void assert_field_refused(size_t offset, unsigned bytes, uint64_t value, const char *reason)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    if (bytes == 4)
+        store_le32(data + offset, (uint32_t)value);
+    else
+        store_le64(data + offset, value);
+    seal(data, length);
+    assert_refused(data, length, reason);
+}
+
+static void test_manifest_decode_refuses_a_lying_header_by_field(void **state)
+{
+    (void)state;
+    assert_field_refused(0, 4, 0, "not a manifest");
+    assert_field_refused(8, 4, 2, "version 2");
+    assert_field_refused(12, 4, 4096, "header size");
+    assert_field_refused(16, 8, 1, "do not make 1 bytes");
+    assert_field_refused(24, 8, 0, "disk size 0");
+    assert_field_refused(24, 8, UINT64_C(1) << 60, "disk size 1152921504606846976");
+    assert_field_refused(24, 8, 5 * CHUNK_SIZE, "a run of");
+    assert_field_refused(24, 8, 12 * CHUNK_SIZE, "the runs end");
+    assert_field_refused(32, 4, 4096, "chunk size 4096");
+    assert_field_refused(36, 4, 2, "name algorithm 2");
+    assert_field_refused(40, 8, UINT64_MAX, "do not make");
+    assert_field_refused(48, 8, UINT64_C(1) << 59, "do not make");
+    assert_field_refused(56, 8, UINT64_C(1) << 32, "changes: at most");
+    assert_field_refused(64, 4, 256, "at most 255");
+    assert_field_refused(68, 4, UINT32_MAX, "at most 255");
+    assert_field_refused(72, 8, 1, "reserved");
+}
+
+static void test_manifest_decode_refuses_a_name_with_a_slash_or_control(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    data[HEADER] = '/';
+    seal(data, length);
+    assert_refused(data, length, "beside the manifest");
+    data[HEADER] = '\n';
+    seal(data, length);
+    assert_refused(data, length, "control");
+    data[HEADER] = 0;
+    seal(data, length);
+    assert_refused(data, length, "NUL");
+}
+
+static void test_manifest_decode_refuses_two_runs_of_one_state(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    store_le32(data + HEADER + 21 + 8 + 64, 0x80000000u); /* zero becomes data behind data */
+    seal(data, length);
+    assert_refused(data, length, "two runs");
+}
+
+static char *written_with_change(size_t *length)
+{
+    AUTO(manifest) manifest;
+    struct chunk_name other = name_of("other");
+
+    make_small(&manifest);
+    assert_int_equal(manifest_change(&manifest, 5, CHUNK_DATA, &other, NULL), 0);
+    assert_int_equal(manifest_change(&manifest, 6, CHUNK_DATA, &other, NULL), 0);
+    return written(&manifest, length);
+}
+
+static void test_manifest_decode_refuses_changes_out_of_order_or_unknown(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_with_change(&length);
+    char *second = data + length - 32 - 48;
+
+    (void)state;
+    assert_int_equal(load_le64(second), 6);
+    store_le64(second, 5);
+    seal(data, length);
+    assert_refused(data, length, "out of order");
+    store_le64(second, 11);
+    seal(data, length);
+    assert_refused(data, length, "outside the disk");
+    store_le64(second, 6);
+    second[8] = 4;
+    seal(data, length);
+    assert_refused(data, length, "state 4");
+    second[8] = CHUNK_ZERO;
+    second[20] = 1;
+    seal(data, length);
+    assert_refused(data, length, "name without data");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chunk_name_is_the_sha256_of_the_content),
+        cmocka_unit_test(test_manifest_remembers_what_was_recorded),
+        cmocka_unit_test(test_manifest_forgets_a_name_when_its_chunk_becomes_zero),
+        cmocka_unit_test(test_manifest_last_chunk_is_as_long_as_the_disk_leaves_it),
+        cmocka_unit_test(test_manifest_refuses_an_empty_disk_and_one_above_64_tib),
+        cmocka_unit_test(test_manifest_of_64_tib_takes_little_memory_until_data_comes),
+        cmocka_unit_test(test_manifest_run_covers_exactly_its_chunks),
+        cmocka_unit_test(test_manifest_change_keeps_the_first_original),
+        cmocka_unit_test(test_manifest_change_back_to_the_original_leaves_the_list),
+        cmocka_unit_test(test_manifest_change_that_changes_nothing_is_not_listed),
+        cmocka_unit_test(test_manifest_change_outside_the_disk_is_an_error),
+        cmocka_unit_test(test_manifest_digest_tells_any_two_contents_apart),
+        cmocka_unit_test(test_manifest_is_recorded_by_several_threads_at_once),
+        cmocka_unit_test(test_manifest_read_gives_back_what_was_written),
+        cmocka_unit_test(test_manifest_of_many_runs_survives_its_file),
+        cmocka_unit_test(test_manifest_layout_is_what_the_document_says),
+        cmocka_unit_test(test_manifest_of_1_tib_of_nothing_is_a_few_bytes),
+        cmocka_unit_test(test_manifest_write_refuses_an_image_outside_its_folder),
+        cmocka_unit_test(test_manifest_read_of_a_missing_file_says_so),
+        cmocka_unit_test(test_manifest_decode_refuses_every_truncation),
+        cmocka_unit_test(test_manifest_decode_notices_every_changed_byte),
+        cmocka_unit_test(test_manifest_decode_names_damage),
+        cmocka_unit_test(test_manifest_decode_refuses_a_lying_header_by_field),
+        cmocka_unit_test(test_manifest_decode_refuses_a_name_with_a_slash_or_control),
+        cmocka_unit_test(test_manifest_decode_refuses_two_runs_of_one_state),
+        cmocka_unit_test(test_manifest_decode_refuses_changes_out_of_order_or_unknown),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
