@@ -26,14 +26,14 @@ struct files_stat {
 struct files;
 
 struct files_ops {
-    /* 1: found, *data NUL-terminated, caller frees. 0: no such file, or not a regular file. -1: err */
+    /* 1: found, *data NUL-terminated, caller frees. 0: no such file, or not a regular file. -1: err
+     */
     int (*read)(struct files *files, const char *path, size_t limit_bytes, char **data,
                 size_t *length, struct error *err);
     /* Names in a folder, sorted, NULL-terminated, caller frees each and the array. As above. */
     int (*list)(struct files *files, const char *folder, char ***names, struct error *err);
     /* 1, 0 (nothing there) or -1. */
-    int (*stat)(struct files *files, const char *path, struct files_stat *stat,
-                struct error *err);
+    int (*stat)(struct files *files, const char *path, struct files_stat *stat, struct error *err);
     /* Where a link itself points (one step); 0 when there is none or it is not a link. */
     int (*readlink)(struct files *files, const char *path, char **target, struct error *err);
 };
@@ -50,13 +50,28 @@ int files_readlink(struct files *files, const char *path, char **target, struct 
 bool files_exist(struct files *files, const char *path); /* an error counts as 'no' */
 void files_free_names(char **names);
 
+/* Links that one path may lead through, and the longest path that is followed. */
+#define FILES_MAX_LINKS 40
+#define FILES_MAX_PATH 4096
+
+/*
+ * The path with every symbolic link in it resolved inside the guest, the last component only when
+ * follow_last. What does not exist is kept as it is spelled. 1, 0 (a loop, or too long), or -1.
+ */
+int files_resolve(struct files *files, const char *path, bool follow_last, char **real,
+                  struct error *err);
+
 /* A tree in memory, for tests: what is added is copied. */
 struct files_memory;
 struct files_memory *files_memory_new(void);
 void files_memory_free(struct files_memory *memory);
-void files_memory_add(struct files_memory *memory, const char *path, mode_t mode,
-                      const void *data, size_t length); /* parents are made */
+void files_memory_add(struct files_memory *memory, const char *path, mode_t mode, const void *data,
+                      size_t length); /* parents are made */
 void files_memory_add_link(struct files_memory *memory, const char *path, const char *target);
 struct files *files_memory_files(struct files_memory *memory);
+
+/* Makes the edits of a plan in the tree (not archives' modes and owners): what an apply would. */
+struct plan;
+void files_memory_apply(struct files_memory *memory, const struct plan *plan);
 
 #endif

@@ -16,8 +16,8 @@
 #include <sys/types.h>
 
 enum edit_kind {
-    EDIT_WRITE,   /* `after` becomes the whole file; it is made when it was not there */
-    EDIT_APPEND,  /* `after` is added to the end of a (binary) file */
+    EDIT_WRITE,  /* `after` becomes the whole file; it is made when it was not there */
+    EDIT_APPEND, /* `after` is added to the end of a (binary) file */
     EDIT_REMOVE,
     EDIT_SYMLINK, /* `after` is the target */
 };
@@ -25,13 +25,16 @@ enum edit_kind {
 struct edit {
     enum edit_kind kind;
     const char *fixer; /* the fixer's name, borrowed */
-    char *path;        /* absolute guest path; never a symbolic link's, but what it leads to */
+    char *path;        /* absolute, its folders without symbolic links. EDIT_WRITE and _APPEND: not
+                          a link itself, but what it leads to. The others: the link itself */
     char *reason;      /* one sentence for the report */
-    char *before;      /* EDIT_WRITE: what was there, NULL when new. EDIT_SYMLINK: old target */
+    char *before;      /* what was there: NULL when nothing, or nothing that can be shown; of a
+                          link its target */
     size_t before_length;
+    bool was_link; /* a symbolic link was there */
     char *after;
     size_t after_length;
-    mode_t mode;       /* for new files; existing files keep mode, owner and labels */
+    mode_t mode; /* for new files; existing files keep mode, owner and labels */
 };
 
 struct plan_note {
@@ -40,9 +43,13 @@ struct plan_note {
     char *text;      /* escaped */
 };
 
+struct plan_folder;
+
 struct plan {
-    struct files *guest; /* the guest as it is, borrowed */
-    struct edit *edits;  /* in order; at most one per path */
+    struct files *guest;         /* the guest as it is, borrowed */
+    struct plan_folder *folders; /* resolved already: private to plan.c */
+    size_t folder_count;
+    struct edit *edits; /* in order; at most one per path */
     size_t edit_count;
     struct plan_note *notes;
     size_t note_count;
@@ -60,8 +67,16 @@ int plan_read(struct plan *plan, const char *fixer, const char *path, char **tex
 bool plan_exists(struct plan *plan, const char *path);
 
 /*
+ * Names in a folder with the files and links that are planned into or out of it, as files_list; and
+ * where a link points, as files_readlink.
+ */
+int plan_list(struct plan *plan, const char *folder, char ***names, struct error *err);
+int plan_readlink(struct plan *plan, const char *path, char **target, struct error *err);
+
+/*
  * Plans that the file holds `text` afterwards; nothing when it does already. A later edit of the
- * same path replaces the earlier one and joins the reasons.
+ * same path replaces the earlier one and joins the reasons. What cannot be edited (the path of a
+ * folder, a loop of links) is a warning. Removing what is not there plans nothing.
  */
 int plan_write(struct plan *plan, const char *fixer, const char *path, const char *text,
                mode_t mode, const char *reason, struct error *err);
@@ -80,8 +95,8 @@ void plan_warn(struct plan *plan, const char *fixer, const char *format, ...)
 /*
  * The whole plan as a unified diff (a/PATH, b/PATH; /dev/null for new and removed files), grouped
  * by fixer, each edit under a line "# FIXER: reason". `patch -p1` in the guest's root applies the
- * text edits; appended archives are described in a comment line. Guest text is escaped where it
- * would disturb a terminal.
+ * text edits and links; appended archives are described in a comment line. Guest text is escaped
+ * where it would disturb a terminal; only there a diff does not apply.
  */
 void plan_format_diff(const struct plan *plan, struct text *out);
 

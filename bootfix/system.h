@@ -22,42 +22,42 @@ enum system_firmware { SYSTEM_FIRMWARE_BIOS, SYSTEM_FIRMWARE_UEFI };
 
 /* A block device with a superblock. All strings owned, NULL when absent, not escaped. */
 struct system_volume {
-    char *device;      /* the appliance's name, which is also the source's when it counted sd*:
-                          "/dev/sda1", "/dev/vg/root" */
-    unsigned disk;     /* index of the disk; UINT_MAX for what lies on several or none (LVM) */
-    unsigned partition;/* number on that disk, 0: the whole disk or not a partition */
-    char *type;        /* "ext4", "swap", … */
+    char *device;       /* the appliance's name, which is also the source's when it counted sd*:
+                           "/dev/sda1", "/dev/vg/root" */
+    unsigned disk;      /* index of the disk; UINT_MAX for what lies on several or none (LVM) */
+    unsigned partition; /* number on that disk, 0: the whole disk or not a partition */
+    char *type;         /* "ext4", "swap", … */
     char *uuid, *label, *partuuid;
-    char *mountpoint;  /* in the guest, by its fstab; NULL when not mounted */
+    char *mountpoint; /* in the guest, by its fstab; NULL when not mounted */
     uint64_t size_bytes;
 };
 
 struct system_kernel {
-    char *version;     /* "6.1.0-18-amd64": the name of its folder in /lib/modules */
-    char *image;       /* "/boot/vmlinuz-6.1.0-18-amd64" */
-    char *initramfs;   /* "/boot/initrd.img-6.1.0-18-amd64"; NULL when it has none */
-    char *modules;     /* "/lib/modules/6.1.0-18-amd64" or below /usr */
+    char *version;   /* "6.1.0-18-amd64": the name of its folder in /lib/modules */
+    char *image;     /* "/boot/vmlinuz-6.1.0-18-amd64" */
+    char *initramfs; /* "/boot/initrd.img-6.1.0-18-amd64"; NULL when it has none */
+    char *modules;   /* "/lib/modules/6.1.0-18-amd64" or below /usr */
     bool has_virtio_blk, has_virtio_net, has_virtio_pci, has_virtio_scsi; /* module or built in */
 };
 
 /* An interface that the guest's own configuration names. */
 struct system_interface {
-    char *name;        /* "enp3s0f0" */
-    char *mac;         /* where the guest's configuration tells it, else NULL */
+    char *name;          /* "enp3s0f0" */
+    char *mac;           /* where the guest's configuration tells it, else NULL */
     char *addresses[16]; /* "192.0.2.10/24", "dhcp" */
     size_t address_count;
-    char *config;      /* the file that says so */
+    char *config; /* the file that says so */
 };
 
 struct system {
-    char *root;        /* the device mounted at /: "/dev/sda2" */
-    char *type;        /* "linux", "unknown" */
-    char *distro;      /* os-release ID: "debian"; "unknown" */
-    char *version;     /* os-release VERSION_ID */
-    char *product;     /* os-release PRETTY_NAME */
+    char *root;    /* the device mounted at /: "/dev/sda2" */
+    char *type;    /* "linux", "unknown" */
+    char *distro;  /* os-release ID: "debian"; "unknown" */
+    char *version; /* os-release VERSION_ID */
+    char *product; /* os-release PRETTY_NAME */
     char *hostname;
-    char *arch;        /* "x86_64" */
-    char *machine_id;  /* /etc/machine-id */
+    char *arch;       /* "x86_64" */
+    char *machine_id; /* /etc/machine-id */
     bool has_systemd;
     bool is_clock_localtime; /* /etc/adjtime says LOCAL */
     enum system_firmware firmware;
@@ -78,8 +78,9 @@ OWN_DEFINE_PTR(system, system_free)
 /*
  * The volume behind a device name of the *source* machine as its files spell it: /dev/sda1, hda1,
  * vda1, nvme0n1p1, cciss/c0d0p1, mmcblk0p1 (the n-th disk of its kind), UUID=…, LABEL=…,
- * PARTUUID=…, /dev/disk/by-uuid/…, by-label, by-partuuid. NULL when it is none of ours.
+ * PARTUUID=…, /dev/disk/by-uuid/…, by-label, by-partuuid; by-id and by-path when only one volume
+ * can be meant; /dev/mapper/VG-LV, /dev/md0 and others by the name of `device`. NULL: none of ours.
  */
-const struct system_volume *system_find_volume(const struct system *system, const char *spec);
+const struct system_volume *system_find_volume(const struct system *system, const char *name);
 
 #endif
