@@ -345,6 +345,8 @@ class Conversion:
         check("console=ttyS0" in seen["cmdline"], "no serial console in %s" % cmdline)
         check("console=tty0" in cmdline, "the screen is no console any more: %s" % cmdline)
         check(not re.search(r"=/dev/sd", seen["cmdline"]), "names of the old disk: %s" % cmdline)
+        check("enabled" not in seen["metal_units"].values(),
+              "still watching hardware that is not there: %s" % seen["metal_units"])
         say("login after %s s; %s" % (seen["login_seconds"], ", ".join(
             "%s %s" % (n, i["addresses"]) for n, i in seen["nics"].items())))
 
@@ -354,6 +356,14 @@ class Conversion:
             check_file_systems(raw, disk)
             check_own_rebuild(raw, disk, self.facts)
         check_images(folder, self.facts, self.scratch, visit)
+
+    def check_failure_is_noticed(self):
+        """The product's own boot test must see what we saw: the unfixed copy stops."""
+        folder = self.path("unfixed")
+        out = self.convert(folder, "--no-fix", status=4)
+        check(re.search(r"(?i)initramfs|emergency|root file system", out),
+              "it does not say what the machine did: %s" % out[-1000:])
+        shutil.rmtree(folder, ignore_errors=True)
 
     def check_fix_again(self, folder):
         """(f): what is fixed stays as it is."""
@@ -413,6 +423,8 @@ def test_server(name, kept_macs, second_run=False):
         say("fix again, verify")
         conversion.check_fix_again(folder)
         conversion.check_verify(folder)
+        if conversion.facts["serial_console"]:
+            conversion.check_failure_is_noticed()
         if second_run:
             say("a second run")
             again = conversion.path("again") + "/" + conversion.facts["hostname"]
