@@ -17,6 +17,14 @@
 #define GUEST_MAX_DISKS 64
 #define GUEST_MAX_NICS 64
 #define GUEST_MAX_ADDRESSES 32
+#define GUEST_MAX_CPUS 4096u                     /* sockets * cores * threads */
+#define GUEST_MAX_MEMORY ((uint64_t)16 << 40)    /* 16 TiB */
+#define GUEST_MAX_DISK_SIZE ((uint64_t)64 << 40) /* 64 TiB, as IMAGE_MAX_SIZE */
+#define GUEST_MAX_RATE ((uint64_t)1 << 40)       /* of each of the limits a second */
+#define GUEST_MAX_PATH 1024                      /* bytes */
+#define GUEST_MAX_TEXT 255                       /* bytes, of a text with no limit of its own */
+#define GUEST_MAX_SERIAL 64                      /* bytes */
+#define GUEST_MAX_FILE ((size_t)1 << 20)         /* bytes of a guest.json */
 
 enum guest_firmware { GUEST_FIRMWARE_BIOS, GUEST_FIRMWARE_UEFI };
 enum guest_clock { GUEST_CLOCK_UTC, GUEST_CLOCK_LOCALTIME };
@@ -35,42 +43,45 @@ struct guest_disk {
 };
 
 struct guest_nic {
-    char *mac;           /* "52:54:00:12:34:56", lower case */
+    char *mac; /* "52:54:00:12:34:56", lower case */
     enum guest_nic_model model;
-    char *name;          /* the interface's name inside the guest: "enp3s0f0" */
-    char *network;       /* what it is connected to; NULL: the target's default */
+    char *name;                           /* the interface's name inside the guest: "enp3s0f0" */
+    char *network;                        /* what it is connected to; NULL: the target's default */
     char *addresses[GUEST_MAX_ADDRESSES]; /* "192.0.2.10/24", "dhcp" */
-    size_t address_count;
+    size_t address_count; /* "auto" is an address too: from IPv6 router advertisements */
 };
 
 struct guest {
-    char *name;          /* 1 to 63 of [A-Za-z0-9._-] */
-    char *uuid;          /* lower case */
-    char *arch;          /* "x86_64" */
+    char *name; /* 1 to 63 of [A-Za-z0-9._-] */
+    char *uuid; /* lower case */
+    char *arch; /* "x86_64" */
     enum guest_firmware firmware;
     bool secure_boot;
-    char *nvram;         /* path of a variable store, relative; NULL: none */
+    char *nvram;                      /* path of a variable store, relative; NULL: none */
     unsigned sockets, cores, threads; /* each 1 to 512 */
-    char *cpu_model;     /* NULL: the host's */
-    uint64_t memory_bytes; /* multiple of 1 MiB */
+    char *cpu_model;                  /* NULL: the host's */
+    uint64_t memory_bytes;            /* multiple of 1 MiB */
     enum guest_clock clock;
     struct guest_disk disks[GUEST_MAX_DISKS];
     size_t disk_count;
     struct guest_nic nics[GUEST_MAX_NICS];
     size_t nic_count;
-    char *console;       /* "serial", "vga", "both" */
-    char *os_type;       /* "linux", "windows", "unknown" */
-    char *os_distro;     /* "debian" */
-    char *os_version;    /* "12" */
-    struct guest_limits {  /* 0: none */
-        unsigned cpu_percent;
+    char *console;            /* "serial", "vga", "both" */
+    char *os_type;            /* "linux", "windows", "unknown" */
+    char *os_distro;          /* "debian" */
+    char *os_version;         /* "12" */
+    struct guest_limits {     /* 0: none */
+        unsigned cpu_percent; /* of one CPU: 150 is one and a half */
         uint64_t net_bytes_per_second;
         uint64_t disk_bytes_per_second;
         uint64_t disk_operations_per_second;
     } limits;
 };
 
-/* Defaults: x86_64, bios, 1 socket 2 cores 1 thread, 2 GiB, utc, console both. NULL-safe free. */
+/*
+ * Defaults: a uuid made from the name, x86_64, bios, 1 socket 2 cores 1 thread, 2 GiB, utc, console
+ * both, os unknown. NULL-safe free.
+ */
 struct guest *guest_new(const char *name);
 void guest_free(struct guest *guest);
 OWN_DEFINE_PTR(guest, guest_free)
@@ -85,7 +96,10 @@ struct guest *guest_read(int folder_fd, const char *name, bool allow_outside, st
 /* The same checks on a definition built in memory. */
 int guest_validate(const struct guest *guest, bool allow_outside, struct error *err);
 
-/* Canonical JSON, two-space indent, newline at the end; caller frees. */
+/*
+ * Canonical JSON, two-space indent, newline at the end; caller frees. An invalid guest is refused,
+ * but for its paths, which may lie outside.
+ */
 char *guest_format(const struct guest *guest, struct error *err);
 int guest_write(const struct guest *guest, int folder_fd, const char *name, struct error *err);
 
@@ -99,14 +113,14 @@ bool guest_mac_is_valid(const char *mac); /* six pairs of hex digits, unicast */
 /* A UUID (version 8 layout) derived from a seed, so a second run gives the same. */
 void guest_make_uuid(const char *seed, char uuid[37]);
 
-const char *guest_bus_name(enum guest_bus bus);             /* "virtio-blk", … as in guest.json */
+const char *guest_bus_name(enum guest_bus bus); /* "virtio-blk", … as in guest.json */
 const char *guest_nic_model_name(enum guest_nic_model model); /* "virtio", "e1000", … */
 
 /* A platform that a definition can be rendered for. */
 struct guest_target {
-    const char *name;        /* `rehost define --for NAME` */
+    const char *name; /* `rehost define --for NAME` */
     const char *description;
-    const char *file_name;   /* what `define` calls the file by default: "start.sh" */
+    const char *file_name; /* what `define` calls the file by default: "start.sh" */
     bool is_executable;
     /* Adds the rendering to `out`. `folder` is the absolute folder of the definition. */
     int (*render)(const struct guest *guest, const char *folder, struct text *out,
