@@ -22,9 +22,9 @@ struct bootfix_disk {
 };
 
 struct bootfix_options {
-    bool is_writable;  /* false: the disks are opened read-only, bootfix_apply refuses */
-    const char *root;  /* --root: a device ("/dev/sda2"), or NULL: the only one there is */
-    bool is_emulated;  /* do not try KVM */
+    bool is_writable; /* false: the disks are opened read-only, bootfix_apply refuses */
+    const char *root; /* --root: a device ("/dev/sda2"), or NULL: the only one there is */
+    bool is_emulated; /* do not try KVM */
 };
 
 /* Seconds spent, for the report. */
