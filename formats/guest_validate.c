@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -239,15 +240,19 @@ static bool is_same(const char *a, const char *b)
     return a != NULL && b != NULL && strcmp(a, b) == 0;
 }
 
-/* Puts "disks[0]." before the field that an error begins with. Returns -1. */
+/*
+ * Puts "disks[0]." before the field that an error begins with; error_wrap would put "disks[0]: ",
+ * and error_set would escape what is escaped already. Returns -1.
+ */
 static int item_error(const char *items, size_t index, struct error *err)
 {
-    struct error inner;
+    AUTO_FREE char *text = NULL;
 
     if (err == NULL)
         return -1;
-    inner = *err;
-    return error_set(err, 0, "%s[%zu].%s", items, index, inner.text);
+    text = text_format("%s[%zu].%s", items, index, err->text);
+    snprintf(err->text, sizeof(err->text), "%s", text);
+    return -1;
 }
 
 /* A disk against all before it. A backing file may be shared, but by no means written to. */
