@@ -5,8 +5,7 @@
 #include "base/own.h"
 #include "bootfix/interface_list.h"
 #include "bootfix/keyfile.h"
-
-#include <string.h>
+#include "bootfix/udev_rule.h"
 
 #define FOLDER "/etc/systemd/network"
 
@@ -74,34 +73,14 @@ static void read_link(struct interface_list *list, const char *path, const char 
         interface_set_mac(interface, mac);
 }
 
-/* What stands in quotes behind `key` and an operator of udev's: KEY=="value" or KEY="value". */
-static bool find_rule_value(struct span line, const char *key, struct span *value)
-{
-    size_t key_length = strlen(key);
-    for (size_t i = 0; i + key_length < line.length; i++) {
-        if (memcmp(line.start + i, key, key_length) != 0)
-            continue;
-        struct span rest = span_skip(line, i + key_length);
-        while (rest.length && *rest.start == '=')
-            rest = span_skip(rest, 1);
-        const char *end = rest.length > 1 && *rest.start == '"'
-                              ? memchr(rest.start + 1, '"', rest.length - 1)
-                              : NULL;
-        if (!end)
-            continue;
-        *value = (struct span){rest.start + 1, (size_t)(end - rest.start - 1)};
-        return true;
-    }
-    return false;
-}
-
 static void read_rules(struct interface_list *list, const char *path, const char *text)
 {
     (void)path;
     struct span line, name, mac;
     for (const char *position = text; span_next_line(&position, &line);) {
-        if (span_starts_with(span_trim(line), "#") || !find_rule_value(line, "NAME", &name) ||
-            !find_rule_value(line, "{address}", &mac))
+        if (span_starts_with(span_trim(line), "#") || !udev_rule_find(line, "NAME", &name) ||
+            (!udev_rule_find(line, "ATTR{address}", &mac) &&
+             !udev_rule_find(line, "SYSFS{address}", &mac)))
             continue;
         struct system_interface *interface = interface_list_find(list, name);
         if (interface)
