@@ -133,7 +133,7 @@ struct qcow2_creator {
     uint16_t **pages;
     size_t page_count;
     uint64_t pack_offset, pack_end; /* where the next compressed frame goes */
-    _Atomic bool has_failed;        /* a write failed: finish refuses */
+    _Atomic bool has_failed;        /* finish refuses from then on */
 };
 
 struct qcow2 {
@@ -218,6 +218,8 @@ void qcow2_decoders_free(struct qcow2 *qcow2);
 int qcow2_write(struct image *image, uint64_t offset, const void *data, size_t length,
                 struct error *err);
 int qcow2_write_zeroes(struct image *image, uint64_t offset, uint64_t length, struct error *err);
+/* Remembers a failure of a new image; returns `result`. */
+int qcow2_note_result(struct qcow2 *qcow2, int result);
 /* Clusters one after the other at the end of the file, each with a refcount of one. */
 int qcow2_allocate_locked(struct qcow2 *qcow2, uint64_t count, uint64_t *offset, struct error *err);
 /* Gives up the references that the run's clusters hold. */

@@ -237,10 +237,9 @@ int qcow2_write_frame(struct image *image, uint64_t offset, const void *frame, s
     pthread_mutex_lock(&qcow2->lock);
     result = place_frame_locked(qcow2, offset, length, &place, err);
     pthread_mutex_unlock(&qcow2->lock);
-    if (result == 0 && io_write_at(qcow2->fd, frame, length, place, err) == 0)
-        return 0;
-    atomic_store(&qcow2->creator->has_failed, true);
-    return -1;
+    if (result == 0)
+        result = io_write_at(qcow2->fd, frame, length, place, err);
+    return qcow2_note_result(qcow2, result);
 }
 
 /* --- finishing ------------------------------------------------------------------------------ */
@@ -348,7 +347,11 @@ static int finish_locked(struct qcow2 *qcow2, struct error *err)
     if (qcow2_write_back_locked(qcow2, err) < 0 || write_l1(qcow2, err) < 0 ||
         write_refcounts(qcow2, err) < 0 || io_sync(qcow2->fd, err) < 0)
         return -1;
-    return write_header(qcow2, err) < 0 ? -1 : io_sync(qcow2->fd, err);
+    if (write_header(qcow2, err) == 0 && io_sync(qcow2->fd, err) == 0)
+        return 0;
+    /* Nobody knows what of the header arrived: as far as we can, none. */
+    write_unfinished_mark(qcow2->fd, NULL);
+    return -1;
 }
 
 int qcow2_finish(struct image *image, struct error *err)
@@ -357,7 +360,7 @@ int qcow2_finish(struct image *image, struct error *err)
     int result;
 
     pthread_mutex_lock(&qcow2->lock);
-    result = finish_locked(qcow2, err);
+    result = qcow2_note_result(qcow2, finish_locked(qcow2, err));
     /* Finished or failed, nothing may be appended any more: to write on, open it again. */
     qcow2->image.is_writable = false;
     pthread_mutex_unlock(&qcow2->lock);

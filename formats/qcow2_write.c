@@ -83,12 +83,9 @@ static int check_target(const struct qcow2 *qcow2, uint64_t offset, uint64_t len
 static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint64_t offset,
                       struct error *err)
 {
-    if (check_target(qcow2, offset, length, err) == 0 &&
-        io_write_at(qcow2->fd, data, length, offset, err) == 0)
-        return 0;
-    if (qcow2->creator)
-        atomic_store(&qcow2->creator->has_failed, true);
-    return -1;
+    if (check_target(qcow2, offset, length, err) < 0)
+        return -1;
+    return io_write_at(qcow2->fd, data, length, offset, err);
 }
 
 /* Where the run's clusters are to be written: their own place, or `count` new clusters. */
@@ -250,10 +247,9 @@ static uint64_t whole_bytes(const struct qcow2 *qcow2, uint64_t offset, uint64_t
     return align_down(length, qcow2->cluster_size);
 }
 
-int qcow2_write(struct image *image, uint64_t offset, const void *data, size_t length,
-                struct error *err)
+static int write_range(struct qcow2 *qcow2, uint64_t offset, const void *data, size_t length,
+                       struct error *err)
 {
-    struct qcow2 *qcow2 = qcow2_of(image);
     const char *from = data;
 
     while (length) {
@@ -269,6 +265,22 @@ int qcow2_write(struct image *image, uint64_t offset, const void *data, size_t l
         length -= step;
     }
     return 0;
+}
+
+/* What of a failed write is in a new image nobody knows: it can never be finished. */
+int qcow2_note_result(struct qcow2 *qcow2, int result)
+{
+    if (result < 0 && qcow2->creator)
+        atomic_store(&qcow2->creator->has_failed, true);
+    return result;
+}
+
+int qcow2_write(struct image *image, uint64_t offset, const void *data, size_t length,
+                struct error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(image);
+
+    return qcow2_note_result(qcow2, write_range(qcow2, offset, data, length, err));
 }
 
 /* --- zeroes --------------------------------------------------------------------------------- */
@@ -293,7 +305,7 @@ static int write_stored_zeroes(struct qcow2 *qcow2, uint64_t offset, uint64_t le
     while (length) {
         size_t step = (size_t)min_u64(length, ZERO_STEP);
 
-        if (qcow2_write(&qcow2->image, offset, zeroes, step, err) < 0)
+        if (write_range(qcow2, offset, zeroes, step, err) < 0)
             return -1;
         offset += step;
         length -= step;
@@ -350,10 +362,8 @@ static int zero_part(struct qcow2 *qcow2, uint64_t offset, size_t length, struct
     return write_stored_zeroes(qcow2, offset, length, err);
 }
 
-int qcow2_write_zeroes(struct image *image, uint64_t offset, uint64_t length, struct error *err)
+static int zero_range(struct qcow2 *qcow2, uint64_t offset, uint64_t length, struct error *err)
 {
-    struct qcow2 *qcow2 = qcow2_of(image);
-
     while (length) {
         uint64_t part, whole = whole_bytes(qcow2, offset, length, &part);
         uint64_t step = whole ? whole : part;
@@ -366,4 +376,11 @@ int qcow2_write_zeroes(struct image *image, uint64_t offset, uint64_t length, st
         length -= step;
     }
     return 0;
+}
+
+int qcow2_write_zeroes(struct image *image, uint64_t offset, uint64_t length, struct error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(image);
+
+    return qcow2_note_result(qcow2, zero_range(qcow2, offset, length, err));
 }

@@ -133,7 +133,7 @@ for pair in "30000128 10000384" "10000384 30000128"; do
         rm -f top.qcow2
         qemu-img create -q -f qcow2 -o compat=$version,cluster_size=32k -b middle.qcow2 -F qcow2 \
             top.qcow2 "$1"
-        patterns 5 10000384 $([ $version = 1.1 ] && echo 1 || echo 0) |
+        patterns 5 10000384 "$([ $version = 1.1 ] && echo 1 || echo 0)" |
             qemu-io -f qcow2 top.qcow2 >/dev/null 2>&1
         sums=$(sha256sum base.qcow2 middle.qcow2)
         reads_alike "chain $1 over $2, $version" top.qcow2
