@@ -216,7 +216,7 @@ static void add_hunk(struct text *out, const struct hunk *hunk, const char *ops,
 static size_t hunk_end(const char *ops, size_t count, size_t from)
 {
     size_t last = from;
-    for (size_t i = from; i < count && i - last <= 2 * DIFF_CONTEXT; i++)
+    for (size_t i = from; i < count && i - last <= 2 * DIFF_CONTEXT + 1; i++)
         if (ops[i] != OP_KEEP)
             last = i;
     return last + 1 + DIFF_CONTEXT < count ? last + 1 + DIFF_CONTEXT : count;
