@@ -16,7 +16,7 @@ commands=$(build/rehost --list-commands)
 for command in $commands; do
     page=docs/man/rehost-$command.1
     [ -f "$page" ] || { complain "$page is missing"; continue; }
-    text=$(mandoc -T ascii "$page" | col -b)
+    text=$(mandoc -T ascii "$page" | col -bx)
     options=$(build/rehost --list-options "$command")
     [ -n "$options" ] || complain "rehost --list-options $command says nothing"
     for option in $options; do
