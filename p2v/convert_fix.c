@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A conversion's second step: the fixers work on throw-away overlays of the copies; what they wrote
+ * goes into the copies when all of it succeeded.
+ */
+#include "base/text.h"
+#include "p2v/convert.h"
+#include "p2v/fix_disks.h"
+#include "p2v/interrupt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void not_fixed(struct convert *convert, const char *reason)
+{
+    convert->fix = CONVERT_NOT_FIXED;
+    convert->has_warnings = true;
+    snprintf(convert->fix_reason, sizeof(convert->fix_reason), "%s", reason);
+    log_warning(convert->log, "not fixed: %s", reason);
+}
+
+static int make_overlays(struct convert *convert, struct fix_disks *disks, struct error *err)
+{
+    for (size_t i = 0; i < convert->sources.count; i++) {
+        if (fix_disks_add(disks, convert->draft.partial, convert->disks[i].name, convert->format,
+                          NULL, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int commit_overlays(struct convert *convert, struct fix_disks *disks, struct error *err)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        struct manifest *manifest = &convert->disks[i].manifest;
+        AUTO_FREE char *name = machine_manifest_name(i);
+        uint64_t changed = 0;
+        if (fix_disks_commit(disks, i, manifest, &changed, err) != 0)
+            return -1;
+        convert->fix_bytes += changed;
+        if (changed && manifest_write(manifest, convert->draft.folder_fd, name, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Plans and applies on the overlays. 1: they are to be committed; 0: not. */
+static int plan_and_apply(struct convert *convert)
+{
+    struct fixing *fixing = &convert->fixing;
+    struct error err = {0};
+    if (fixing_plan(fixing, &err) != 0) {
+        not_fixed(convert, err.text);
+        return 0;
+    }
+    convert->has_warnings |= fixing_warning_count(fixing) > 0;
+    if (fixing->plan.edit_count == 0) {
+        convert->fix = CONVERT_NOTHING_TO_FIX;
+        return 0;
+    }
+    if (fixing_apply(fixing, &err) != 0) {
+        not_fixed(convert, err.text);
+        return 0;
+    }
+    convert->fix = CONVERT_FIXED;
+    return 1;
+}
+
+static bool is_interrupted(struct error *err)
+{
+    if (interrupt_is_requested())
+        error_set(err, ECANCELED, "stopped");
+    return interrupt_is_requested();
+}
+
+/*
+ * An appliance that cannot be started says nothing about the machine, so the copy is kept. What
+ * inspection refuses (a root with errors, several systems) is the user's to decide: nothing is.
+ */
+static int run_fixers(struct convert *convert, struct fix_disks *disks, struct error *err)
+{
+    struct fixing *fixing = &convert->fixing;
+    struct fixing_options options = {.is_writable = true,
+                                     .root = convert->options->root,
+                                     .given = &convert->given,
+                                     .machine_id = convert->machine_id};
+    struct error cause = {0};
+    if (fixing_open(fixing, disks->disks, disks->count, &options, convert->log, &cause) != 0) {
+        if (is_interrupted(err))
+            return -1;
+        if (fixing->bootfix)
+            return error_set(err, 0, "%s (--no-fix keeps the copy as it is)", cause.text);
+        not_fixed(convert, cause.text);
+        return 0;
+    }
+    if (!fixing_knows_system(fixing)) {
+        not_fixed(convert, "no operating system that is known was found on the disks");
+        return 0;
+    }
+    int is_changed = plan_and_apply(convert);
+    fixing_close(fixing);
+    if (is_interrupted(err))
+        return -1;
+    return is_changed ? commit_overlays(convert, disks, err) : 0;
+}
+
+static int fix_on_overlays(struct convert *convert, struct error *err)
+{
+    struct fix_disks *disks = memory_new(1, sizeof(*disks));
+    int result = make_overlays(convert, disks, err);
+    if (result == 0)
+        result = run_fixers(convert, disks, err);
+    fixing_close(&convert->fixing);
+    fix_disks_fini(disks);
+    free(disks);
+    return result;
+}
+
+int convert_fix(struct convert *convert, struct error *err)
+{
+    double started = progress_now();
+    if (convert->options->is_fix_skipped) {
+        snprintf(convert->fix_reason, sizeof(convert->fix_reason), "--no-fix was given");
+        return 0;
+    }
+    log_info(convert->log, "fixing the copy");
+    int result = fix_on_overlays(convert, err);
+    convert->fix_seconds = progress_now() - started;
+    return result == 0 ? 0 : error_wrap(err, "fix");
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Throw-away overlays over the disks of one machine.
+ */
+#include "p2v/fix_disks.h"
+
+#include "base/io.h"
+#include "base/text.h"
+#include "formats/image.h"
+#include "p2v/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void fix_disks_remove(void *pointer)
+{
+    const struct fix_disks *disks = pointer;
+    for (size_t i = 0; i < disks->count; i++) {
+        if (disks->items[i].is_made)
+            unlink(disks->items[i].overlay_path);
+    }
+}
+
+static void fix_disk_fini(struct fix_disk *disk)
+{
+    free(disk->overlay_path);
+    free(disk->base_path);
+    free(disk->base_name);
+    free(disk->folder);
+}
+
+void fix_disks_fini(struct fix_disks *disks)
+{
+    fix_disks_remove(disks);
+    for (size_t i = 0; i < disks->count; i++)
+        fix_disk_fini(&disks->items[i]);
+    disks->count = 0;
+}
+
+static int name_disk(struct fix_disk *disk, const char *folder, const char *name,
+                     const char *beside, struct error *err)
+{
+    char real[PATH_MAX];
+    AUTO_FREE char *file = text_format(".%s.fix-%ld.partial", name, (long)getpid());
+    disk->folder = text_copy(folder);
+    disk->base_path = path_join(folder, name);
+    disk->overlay_path = path_join(beside ? beside : folder, file);
+    if (beside && !realpath(disk->base_path, real))
+        return error_set(err, errno, "%s", disk->base_path);
+    disk->base_name = text_copy(beside ? real : name);
+    return 0;
+}
+
+int fix_disks_add(struct fix_disks *disks, const char *folder, const char *name, const char *format,
+                  const char *beside, struct error *err)
+{
+    struct fix_disk *disk = &disks->items[disks->count];
+    *disk = (struct fix_disk){.is_made = false};
+    disks->count++;
+    if (name_disk(disk, folder, name, beside, err) != 0)
+        return -1;
+    disk->overlay = (struct overlay){.path = disk->overlay_path,
+                                     .base_path = disk->base_path,
+                                     .base_format = format,
+                                     .base_name = disk->base_name,
+                                     .folder = disk->folder};
+    disks->disks[disks->count - 1] = (struct bootfix_disk){disk->overlay_path, "qcow2"};
+    if (overlay_create(&disk->overlay, err) != 0)
+        return -1;
+    disk->is_made = true;
+    return 0;
+}
+
+int fix_disks_commit(struct fix_disks *disks, size_t index, struct manifest *manifest,
+                     uint64_t *changed_bytes, struct error *err)
+{
+    return overlay_commit(&disks->items[index].overlay, manifest, changed_bytes, err);
+}
+
+/* 1 when the overlay stores anything. */
+static int is_touched(const struct fix_disk *disk, struct error *err)
+{
+    struct image_open_options options = {.format = "qcow2", .backing_folder = disk->folder};
+    AUTO_PTR(image) image = image_open(disk->overlay_path, &options, err);
+    struct extents own = {0};
+    if (!image)
+        return -1;
+    int result = image_map_own(image, &own, err) == 0 ? own.count > 0 : -1;
+    extents_fini(&own);
+    return result;
+}
+
+static int sync_file(const char *path, struct error *err)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, errno, "open %s", path);
+    return io_sync(fd, err);
+}
+
+int fix_disks_keep(struct fix_disks *disks, size_t index, const char *path, struct error *err)
+{
+    struct fix_disk *disk = &disks->items[index];
+    int result = is_touched(disk, err);
+    if (result <= 0)
+        return result;
+    AUTO_FREE char *parent = path_parent(path);
+    /* The appliance wrote it, not this process. */
+    if (sync_file(disk->overlay_path, err) != 0)
+        return -1;
+    if (rename(disk->overlay_path, path) != 0)
+        return error_set(err, errno, "rename %s to %s", disk->overlay_path, path);
+    disk->is_made = false;
+    return io_sync_folder(parent, err) == 0 ? 1 : -1;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Renders what a conversion did as JSON.
+ */
+#include "p2v/report.h"
+
+#include "base/text.h"
+#include "formats/manifest.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+json_t *report_new(void)
+{
+    char now[32];
+    time_t seconds = time(NULL);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    json_t *report = json_object();
+    json_object_set_new(report, "rehost_report", json_integer(1));
+    json_set_text(report, "version", REHOST_VERSION);
+    json_set_text(report, "started", now);
+    json_object_set_new(report, "disks", json_array());
+    json_object_set_new(report, "fix", json_null());
+    json_set_text(report, "boot_test", REPORT_NOT_TESTED);
+    json_object_set_new(report, "boot", json_null());
+    json_object_set_new(report, "steps", json_array());
+    json_object_set_new(report, "warnings", json_array());
+    return report;
+}
+
+void report_add_step(json_t *report, const char *name, double seconds, uint64_t bytes)
+{
+    json_t *step = json_object();
+    json_set_text(step, "name", name);
+    json_object_set_new(step, "seconds", json_seconds(seconds));
+    json_set_bytes(step, "bytes", bytes);
+    json_array_append_new(json_object_get(report, "steps"), step);
+}
+
+void report_set_warnings(json_t *report, const struct console *console)
+{
+    json_t *warnings = json_array();
+    for (size_t i = 0; i < console->warning_count; i++)
+        json_array_append_new(warnings, json_string(console->warnings[i]));
+    if (console->warnings_dropped) {
+        char more[64];
+        snprintf(more, sizeof(more), "%zu more warnings", console->warnings_dropped);
+        json_array_append_new(warnings, json_string(more));
+    }
+    json_object_set_new(report, "warnings", warnings);
+}
+
+static const char *text_or_null(const char *text)
+{
+    return text[0] ? text : NULL;
+}
+
+/* Probe texts are escaped by the prober; escaping twice would double their backslashes. */
+static void set_escaped(json_t *object, const char *key, const char *text)
+{
+    json_object_set_new(object, key, text[0] ? json_string(text) : json_null());
+}
+
+static const char *role_of(const struct partition *partition)
+{
+    if (strcmp(partition->type_guid, PARTITION_TYPE_ESP) == 0)
+        return "esp";
+    if (strcmp(partition->type_guid, PARTITION_TYPE_BIOS_BOOT) == 0)
+        return "bios-boot";
+    return partition->is_bootable ? "active" : NULL;
+}
+
+static json_t *volume_json(const struct volume *volume)
+{
+    json_t *json = json_object();
+    const struct partition *partition = volume->partition;
+    json_object_set_new(json, "partition",
+                        partition ? json_integer(partition->number) : json_null());
+    json_set_bytes(json, "offset", volume->offset);
+    json_set_bytes(json, "size_bytes", volume->length);
+    json_set_text(json, "role", partition ? role_of(partition) : NULL);
+    json_set_text(json, "name", partition ? text_or_null(partition->name) : NULL);
+    set_escaped(json, "type", volume->probe.type);
+    set_escaped(json, "uuid", volume->probe.uuid);
+    set_escaped(json, "label", volume->probe.label);
+    json_set_text(json, "driver", volume->driver->name);
+    json_set_bytes(json, "used_bytes", extents_total(&volume->map.used));
+    json_set_bool(json, "is_certain", volume->map.is_certain);
+    json_set_text(json, "doubt", text_or_null(volume->map.doubt));
+    return json;
+}
+
+static json_t *table_json(const struct partition_table *table)
+{
+    char id[16];
+    json_t *json = json_object();
+    json_set_text(json, "kind", partition_table_kind_name(table->kind));
+    snprintf(id, sizeof(id), "%08x", table->mbr_disk_id);
+    if (table->kind == PARTITION_TABLE_GPT)
+        json_set_text(json, "id", table->disk_guid);
+    else if (table->kind == PARTITION_TABLE_MBR)
+        json_set_text(json, "id", id);
+    json_set_bytes(json, "sector_size", table->sector_size);
+    json_set_bool(json, "is_backup_used", table->is_backup_used);
+    json_set_bool(json, "is_doubtful", table->is_doubtful);
+    return json;
+}
+
+json_t *report_layout(const struct source *source)
+{
+    json_t *json = json_object();
+    json_t *volumes = json_array();
+    json_set_text(json, "source", source->path);
+    json_set_text(json, "format", source->format);
+    json_set_bool(json, "is_device", source->is_device);
+    json_set_bytes(json, "size_bytes", source->block->size_bytes);
+    json_set_bytes(json, "used_bytes", source->used_bytes);
+    json_object_set_new(json, "table", table_json(&source->layout.table));
+    for (size_t i = 0; i < source->layout.count; i++)
+        json_array_append_new(volumes, volume_json(&source->layout.volumes[i]));
+    json_object_set_new(json, "volumes", volumes);
+    return json;
+}
+
+static json_t *ranges_json(const struct extents *ranges)
+{
+    json_t *json = json_array();
+    for (size_t i = 0; i < ranges->count; i++) {
+        json_t *range = json_object();
+        json_set_bytes(range, "offset", ranges->items[i].offset);
+        json_set_bytes(range, "length", ranges->items[i].length);
+        json_array_append_new(json, range);
+    }
+    return json;
+}
+
+static void set_digest(json_t *json, const struct manifest *manifest)
+{
+    char text[2 * CHUNK_NAME_SIZE + 1];
+    struct chunk_name digest;
+    manifest_digest(manifest, &digest);
+    for (size_t i = 0; i < CHUNK_NAME_SIZE; i++)
+        snprintf(text + 2 * i, 3, "%02x", digest.bytes[i]);
+    json_set_text(json, "digest", text);
+}
+
+json_t *report_disk(const struct report_disk *disk)
+{
+    const struct copy_counts *counts = &disk->copy->counts;
+    json_t *json = report_layout(disk->source);
+    json_set_text(json, "path", disk->path);
+    json_set_text(json, "path_format", disk->format);
+    json_set_bytes(json, "read_bytes", counts->done_bytes);
+    json_set_bytes(json, "data_bytes", counts->data_bytes);
+    json_set_bytes(json, "zero_bytes", counts->zero_bytes);
+    json_set_bytes(json, "skipped_bytes",
+                   disk->source->block->size_bytes > counts->done_bytes
+                       ? disk->source->block->size_bytes - counts->done_bytes
+                       : 0);
+    if (counts->stored_bytes)
+        json_set_bytes(json, "compressed_bytes", counts->stored_bytes);
+    json_set_bytes(json, "unreadable_bytes", counts->unreadable_bytes);
+    json_object_set_new(json, "unreadable", ranges_json(&disk->copy->unreadable));
+    json_object_set_new(json, "seconds", json_seconds(disk->seconds));
+    set_digest(json, disk->manifest);
+    return json;
+}
+
+json_t *report_nics(const struct nics *nics)
+{
+    json_t *json = json_array();
+    for (size_t i = 0; i < nics->count; i++) {
+        const struct nic *nic = &nics->items[i];
+        json_t *item = json_object();
+        json_t *addresses = json_array();
+        json_set_text(item, "name", nic->name);
+        json_set_text(item, "mac", nic->mac);
+        json_set_text(item, "mac_origin", nic_origin_name(nic->origin));
+        for (size_t k = 0; k < nic->address_count; k++)
+            json_array_append_new(addresses, json_text(nic->addresses[k]));
+        json_object_set_new(item, "addresses", addresses);
+        json_array_append_new(json, item);
+    }
+    return json;
+}
+
+json_t *report_boot(const struct boot_result *boot)
+{
+    json_t *json = json_object();
+    json_t *nics = json_array(), *failed = json_array();
+    json_set_text(json, "stage", boot_stage_name(boot->stage));
+    json_set_bool(json, "is_emergency", boot->is_emergency);
+    json_set_text(json, "problem", text_or_null(boot->problem));
+    json_set_text(json, "accelerator", boot->accelerator);
+    json_object_set_new(json, "seconds", json_seconds(boot->seconds));
+    for (size_t i = 0; i < boot->failed_count && i < 8; i++)
+        json_array_append_new(failed, json_text(boot->failed[i]));
+    json_set_bytes(json, "failed_unit_count", boot->failed_count);
+    json_object_set_new(json, "failed_units", failed);
+    for (size_t i = 0; i < boot->nic_count; i++) {
+        const struct boot_nic_result *nic = &boot->nics[i];
+        json_t *item = json_object();
+        json_set_text(item, "name", nic->name);
+        json_set_text(item, "mac", nic->mac);
+        json_set_bool(item, "is_seen", nic->is_seen);
+        json_set_bool(item, "is_dhcp_bound", nic->is_dhcp_bound);
+        json_set_text(item, "missing_address", text_or_null(nic->missing));
+        json_set_text(item, "kernel_name", text_or_null(nic->kernel_name));
+        json_set_bool(item, "is_ok", nic->is_ok);
+        json_array_append_new(nics, item);
+    }
+    json_object_set_new(json, "nics", nics);
+    return json;
+}
+
+json_t *report_inventory(const struct sources *sources, const struct system *system,
+                         const struct nics *nics)
+{
+    json_t *json = json_object();
+    json_t *disks = json_array();
+    json_object_set_new(json, "rehost_inventory", json_integer(1));
+    json_set_text(json, "made_from", "disks");
+    for (size_t i = 0; i < sources->count; i++)
+        json_array_append_new(disks, report_layout(&sources->items[i]));
+    json_object_set_new(json, "disks", disks);
+    json_object_set_new(json, "nics", report_nics(nics));
+    json_object_set_new(json, "system", report_system(system));
+    return json;
+}
