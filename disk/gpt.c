@@ -94,7 +94,7 @@ static const char *decode_header(uint8_t *sector, uint32_t sector_size, uint64_t
     return NULL;
 }
 
-/* Returns 1 when the array fits its checksum, 0 when not (*problem says why), -1: read failed. */
+/* Returns 1 when the array fits its checksum, 0 when not (*problem says why), -1: no memory. */
 static int read_array(const struct block_source *disk, uint32_t sector_size, struct gpt_copy *copy,
                       const char **problem, struct error *err)
 {
@@ -108,13 +108,17 @@ static int read_array(const struct block_source *disk, uint32_t sector_size, str
     copy->array = malloc(array_bytes(copy));
     if (!copy->array)
         return error_set(err, ENOMEM, "GPT array");
-    if (block_source_read(disk, offset, copy->array, array_bytes(copy), err) < 0)
-        return error_wrap(err, "GPT array");
+    *problem = "its array cannot be read";
+    if (block_source_read(disk, offset, copy->array, array_bytes(copy), NULL) < 0)
+        return 0;
     *problem = "its array has a wrong checksum";
     return crc32(0, copy->array, (uInt)array_bytes(copy)) == copy->array_crc;
 }
 
-/* Returns 1 when there is a whole copy at that place, 0 when not, -1 for failing reads. */
+/*
+ * Returns 1 when there is a whole copy at that place, 0 when not, -1: no memory. An unreadable
+ * sector is no reason to give up: there are two copies, and without them all of the disk is used.
+ */
 static int read_copy(const struct block_source *disk, uint32_t sector_size, uint64_t lba,
                      struct gpt_copy *copy, const char **problem, struct error *err)
 {
@@ -125,8 +129,9 @@ static int read_copy(const struct block_source *disk, uint32_t sector_size, uint
     if (!checked_mul(lba, sector_size, &offset) ||
         !range_is_inside(offset, sector_size, disk->size_bytes))
         return 0;
-    if (block_source_read(disk, offset, sector, sector_size, err) < 0)
-        return error_wrap(err, "GPT header at sector %llu", (unsigned long long)lba);
+    *problem = "it cannot be read";
+    if (block_source_read(disk, offset, sector, sector_size, NULL) < 0)
+        return 0;
     *problem = decode_header(sector, sector_size, lba, copy);
     return *problem ? 0 : read_array(disk, sector_size, copy, problem, err);
 }

@@ -37,12 +37,15 @@ static int read_volume(const struct block_source *disk, struct volume *volume, s
     char name[32];
 
     volume_name(volume, name, sizeof(name));
-    if (block_slice_init(&slice, disk, volume->offset, volume->length, err) < 0 ||
-        probe_read(&slice.source, &volume->probe, err) < 0)
+    struct error cause = {0};
+    if (block_slice_init(&slice, disk, volume->offset, volume->length, err) < 0)
         return error_wrap(err, "%s", name);
+    bool is_probed = probe_read(&slice.source, &volume->probe, &cause) == 0;
     volume->driver = usedmap_driver_for(&volume->probe);
     if (usedmap_read(volume->driver, &slice.source, &volume->map, err) < 0)
         return error_wrap(err, "%s", name);
+    if (!is_probed)
+        usedmap_doubt(&volume->map, "%s", cause.text);
     if (volume->probe.is_ambiguous)
         usedmap_doubt(&volume->map, "several kinds of content claim it");
     if (!volume->map.is_certain)
@@ -78,21 +81,24 @@ static int read_volumes(const struct block_source *disk, struct layout *layout, 
  * A table on a disk that itself belongs to a RAID or holds a file system describes something
  * else, or is left over.
  */
-static int check_whole_disk(const struct block_source *disk, struct layout *layout, struct log *log,
-                            struct error *err)
+static void check_whole_disk(const struct block_source *disk, struct layout *layout,
+                             struct log *log)
 {
+    struct error cause = {0};
     struct probe probe;
 
     if (layout->table.kind == PARTITION_TABLE_NONE)
-        return 0;
-    if (probe_read(disk, &probe, err) < 0)
-        return -1;
+        return;
+    if (probe_read(disk, &probe, &cause) < 0) {
+        layout->table.is_doubtful = true;
+        log_warning(log, "the disk: %s", cause.text);
+        return;
+    }
     if (probe.type[0] == '\0' && !probe.is_ambiguous)
-        return 0;
+        return;
     layout->table.is_doubtful = true;
     log_warning(log, "the disk has a partition table and is a whole of type %s as well",
                 probe.is_ambiguous ? "(several)" : probe.type);
-    return 0;
 }
 
 /* What of the disk has to be copied. */
@@ -121,9 +127,10 @@ int layout_read(const struct block_source *disk, struct layout *layout, struct l
     *layout = (struct layout){0};
     if (disk->size_bytes == 0)
         return 0;
-    if (partition_table_read(disk, &layout->table, log, err) < 0 ||
-        check_whole_disk(disk, layout, log, err) < 0 || read_volumes(disk, layout, log, err) < 0 ||
-        collect_used(disk, layout, log, err) < 0) {
+    if (partition_table_read(disk, &layout->table, log, err) < 0)
+        return -1;
+    check_whole_disk(disk, layout, log);
+    if (read_volumes(disk, layout, log, err) < 0 || collect_used(disk, layout, log, err) < 0) {
         layout_fini(layout);
         return -1;
     }

@@ -36,7 +36,10 @@ struct layout {
     struct extents used;
 };
 
-/* Warnings (each doubt, a backup table used) go to the log. -1: a read failed or no memory. */
+/*
+ * Warnings (each doubt, a backup table used) go to the log. -1: the first sector cannot be read, or
+ * no memory. What cannot be read elsewhere is a doubt.
+ */
 int layout_read(const struct block_source *disk, struct layout *layout, struct log *log,
                 struct error *err);
 void layout_fini(struct layout *layout);

@@ -204,9 +204,8 @@ static int chain_read(struct chain *chain, struct error *err)
         }
         if (!chain_visit(chain, ebr))
             return 0;
-        if (block_source_read(chain->disk, ebr * unit, sector, sizeof(sector), err) < 0)
-            return error_wrap(err, "EBR at sector %llu", (unsigned long long)ebr);
-        if (!mbr_decode(sector, &record)) {
+        if (block_source_read(chain->disk, ebr * unit, sector, sizeof(sector), NULL) < 0 ||
+            !mbr_decode(sector, &record)) {
             table_doubt(chain->table, chain->log, "no EBR at sector %llu", (unsigned long long)ebr);
             return chain_add_ebr(chain, ebr, 0, err);
         }

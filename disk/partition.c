@@ -157,61 +157,60 @@ static int find_gpt(const struct block_source *disk, const struct mbr *mbr,
 }
 
 /* How many partitions hold something that libblkid knows. */
-static int count_known(const struct block_source *disk, const struct partition_table *table,
-                       size_t *known, struct error *err)
+static size_t count_known(const struct block_source *disk, const struct partition_table *table)
 {
-    *known = 0;
+    size_t known = 0;
+
     for (size_t i = 0; i < table->count; i++) {
         struct block_slice slice;
         struct probe probe;
 
         if (block_slice_init(&slice, disk, table->partitions[i].offset, table->partitions[i].length,
-                             err) < 0 ||
-            probe_read(&slice.source, &probe, err) < 0)
-            return -1;
-        *known += probe.type[0] != '\0';
+                             NULL) == 0 &&
+            probe_read(&slice.source, &probe, NULL) == 0)
+            known += probe.type[0] != '\0';
     }
-    return 0;
+    return known;
 }
 
 /*
  * An MBR does not say its sector size. Of an image, whose sectors nobody knows, 512 is believed
  * unless the table fits the disk with 4096 as well; then the contents decide.
  */
+static int choose_sector_size(const struct block_source *disk, const struct mbr *mbr,
+                              struct partition_table *table, struct log *log, struct error *err)
+{
+    struct partition_table large = {
+        .kind = table->kind, .mbr_disk_id = table->mbr_disk_id, .sector_size = TABLE_SECTOR_MAX};
+    int status = mbr_read(disk, mbr, &large, NULL, err);
+
+    if (status == 0 && !large.is_doubtful && large.count > 0) {
+        bool is_small_known = count_known(disk, table) > 0;
+        bool is_large_known = count_known(disk, &large) > 0;
+
+        if (is_small_known == is_large_known) {
+            table_doubt(table, log, "the MBR fits sectors of 512 and of 4096 bytes alike");
+        } else if (is_large_known) {
+            struct partition_table small = *table;
+
+            *table = large;
+            large = small;
+        }
+    }
+    partition_table_fini(&large);
+    return status;
+}
+
 static int read_mbr(const struct block_source *disk, const struct mbr *mbr,
                     struct partition_table *table, struct log *log, struct error *err)
 {
-    struct partition_table large = {.sector_size = TABLE_SECTOR_MAX};
-    size_t known_small, known_large;
-    int status = -1;
-
     table->sector_size = disk->sector_size ? disk->sector_size : TABLE_SECTOR_MIN;
     if (mbr_read(disk, mbr, table, log, err) < 0)
         return -1;
     if (disk->sector_size != 0 || table->is_doubtful || table->count == 0 ||
         disk->size_bytes % TABLE_SECTOR_MAX != 0)
         return 0;
-    if (mbr_read(disk, mbr, &large, NULL, err) < 0)
-        goto out;
-    status = 0;
-    if (large.is_doubtful || large.count == 0)
-        goto out;
-    status = -1;
-    if (count_known(disk, table, &known_small, err) < 0 ||
-        count_known(disk, &large, &known_large, err) < 0)
-        goto out;
-    status = 0;
-    if (known_small == 0 && known_large > 0) {
-        struct partition_table small = *table;
-
-        *table = large;
-        large = small;
-    } else if (known_large > 0 || known_small == 0) {
-        table_doubt(table, log, "the MBR fits sectors of 512 and of 4096 bytes alike");
-    }
-out:
-    partition_table_fini(&large);
-    return status;
+    return choose_sector_size(disk, mbr, table, log, err);
 }
 
 /* What there is beside, or instead of, a GPT. */

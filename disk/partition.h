@@ -62,7 +62,7 @@ struct partition_table {
 /*
  * Reads the table. disk->sector_size 0 means that both sizes are tried. A disk without a table, or
  * with one too broken to use, gives PARTITION_TABLE_NONE (with a warning in the second case);
- * -1 only for failing reads.
+ * -1 only when the first sector cannot be read; a table unreadable elsewhere is broken or doubtful.
  */
 int partition_table_read(const struct block_source *disk, struct partition_table *table,
                          struct log *log, struct error *err);

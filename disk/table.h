@@ -43,7 +43,7 @@ int mbr_read(const struct block_source *disk, const struct mbr *mbr, struct part
 
 /*
  * Reads the GPT with table->sector_size. Returns 1 when a table was read, 0 when neither copy can
- * be used (*is_damaged: there are remains of one), -1 for failing reads.
+ * be used (*is_damaged: there are remains of one), -1 when out of memory.
  */
 int gpt_read(const struct block_source *disk, const struct mbr *mbr, struct partition_table *table,
              bool *is_damaged, struct log *log, struct error *err);
