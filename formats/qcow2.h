@@ -209,9 +209,6 @@ int qcow2_map_own(const struct image *image, struct extents *own, struct error *
 /* qcow2_compressed.c: `length` bytes from `skip` on of the cluster that `run` describes. */
 int qcow2_read_compressed(struct qcow2 *qcow2, const struct qcow2_run *run, size_t skip,
                           void *buffer, size_t length, struct error *err);
-/* The bare decoder: fills `cluster` exactly or fails. Reads nothing but the buffer. */
-int qcow2_inflate(uint8_t compression_type, const void *frame, size_t frame_length, void *cluster,
-                  size_t cluster_size, struct error *err);
 void qcow2_decoders_free(struct qcow2 *qcow2);
 
 /* qcow2_write.c */

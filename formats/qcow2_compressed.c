@@ -24,21 +24,24 @@ struct qcow2_decoder {
     uint64_t entry; /* of the cluster it holds */
     uint8_t *input; /* at most 2 clusters, see qcow2_run.host_length */
     uint8_t *cluster;
+    z_stream zlib;   /* when has_zlib */
+    ZSTD_DCtx *zstd; /* or this one, as the image's compression type says */
+    bool has_zlib;
 };
 
-static int inflate_zlib(const void *frame, size_t frame_length, void *cluster, size_t cluster_size,
-                        struct error *err)
+/* Both decoders fill the cluster exactly, or fail. */
+static int inflate_zlib(struct qcow2_decoder *decoder, size_t frame_length, void *cluster,
+                        size_t cluster_size, struct error *err)
 {
-    z_stream stream = {.next_in = (uint8_t *)(uintptr_t)frame,
-                       .avail_in = (uInt)frame_length,
-                       .next_out = cluster,
-                       .avail_out = (uInt)cluster_size};
+    z_stream *stream = &decoder->zlib;
 
-    if (inflateInit2(&stream, ZLIB_RAW_WINDOW_BITS) != Z_OK)
-        return error_set(err, ENOMEM, "zlib");
-    inflate(&stream, Z_FINISH);
-    inflateEnd(&stream);
-    if (stream.avail_out != 0)
+    inflateReset(stream);
+    stream->next_in = decoder->input;
+    stream->avail_in = (uInt)frame_length;
+    stream->next_out = cluster;
+    stream->avail_out = (uInt)cluster_size;
+    inflate(stream, Z_FINISH);
+    if (stream->avail_out != 0)
         return error_set(err, 0, "the deflate stream is damaged");
     return 0;
 }
@@ -47,18 +50,18 @@ static int inflate_zlib(const void *frame, size_t frame_length, void *cluster, s
  * Frame by frame and straight into the cluster: unlike the streaming decoder this allocates no
  * window, however large a hostile frame asks for one.
  */
-static int inflate_zstd(const void *frame, size_t frame_length, void *cluster, size_t cluster_size,
-                        struct error *err)
+static int inflate_zstd(struct qcow2_decoder *decoder, size_t frame_length, void *cluster,
+                        size_t cluster_size, struct error *err)
 {
-    const char *from = frame;
-    char *to = cluster;
+    const uint8_t *from = decoder->input;
+    uint8_t *to = cluster;
 
     while (cluster_size) {
         size_t whole = ZSTD_findFrameCompressedSize(from, frame_length), got;
 
         if (ZSTD_isError(whole))
             return error_set(err, 0, "the zstd frame is damaged: %s", ZSTD_getErrorName(whole));
-        got = ZSTD_decompress(to, cluster_size, from, whole);
+        got = ZSTD_decompressDCtx(decoder->zstd, to, cluster_size, from, whole);
         if (ZSTD_isError(got))
             return error_set(err, 0, "the zstd frame is damaged: %s", ZSTD_getErrorName(got));
         from += whole;
@@ -69,32 +72,38 @@ static int inflate_zstd(const void *frame, size_t frame_length, void *cluster, s
     return 0;
 }
 
-int qcow2_inflate(uint8_t compression_type, const void *frame, size_t frame_length, void *cluster,
-                  size_t cluster_size, struct error *err)
-{
-    if (compression_type == QCOW2_COMPRESSION_ZSTD)
-        return inflate_zstd(frame, frame_length, cluster, cluster_size, err);
-    return inflate_zlib(frame, frame_length, cluster, cluster_size, err);
-}
-
 static void decoder_free(struct qcow2_decoder *decoder)
 {
+    if (decoder->has_zlib)
+        inflateEnd(&decoder->zlib);
+    ZSTD_freeDCtx(decoder->zstd);
     free(decoder->input);
     free(decoder->cluster);
     free(decoder);
+}
+
+static bool decoder_set_up(struct qcow2_decoder *decoder, const struct qcow2 *qcow2)
+{
+    decoder->input = malloc(2 * qcow2->cluster_size);
+    decoder->cluster = malloc(qcow2->cluster_size);
+    if (!decoder->input || !decoder->cluster)
+        return false;
+    if (qcow2->header.compression_type == QCOW2_COMPRESSION_ZSTD) {
+        decoder->zstd = ZSTD_createDCtx();
+        return decoder->zstd != NULL;
+    }
+    decoder->has_zlib = inflateInit2(&decoder->zlib, ZLIB_RAW_WINDOW_BITS) == Z_OK;
+    return decoder->has_zlib;
 }
 
 static struct qcow2_decoder *decoder_new(const struct qcow2 *qcow2, struct error *err)
 {
     struct qcow2_decoder *decoder = calloc(1, sizeof(*decoder));
 
-    if (decoder) {
-        decoder->input = malloc(2 * qcow2->cluster_size);
-        decoder->cluster = malloc(qcow2->cluster_size);
-        if (decoder->input && decoder->cluster)
-            return decoder;
+    if (decoder && decoder_set_up(decoder, qcow2))
+        return decoder;
+    if (decoder)
         decoder_free(decoder);
-    }
     error_set(err, ENOMEM, "decoder of compressed clusters");
     return NULL;
 }
@@ -142,11 +151,13 @@ static int decode(struct qcow2 *qcow2, struct qcow2_decoder *decoder, const stru
     /* The last sector of a file need not be whole. */
     size_t stored =
         (size_t)min_u64(run->host_length, atomic_load(&qcow2->file_end) - run->host_offset);
+    int result;
 
     if (image_file_read_padded(qcow2->fd, decoder->input, stored, run->host_offset, err) < 0)
         return -1;
-    if (qcow2_inflate(qcow2->header.compression_type, decoder->input, stored, cluster,
-                      qcow2->cluster_size, err) < 0)
+    result = decoder->zstd ? inflate_zstd(decoder, stored, cluster, qcow2->cluster_size, err)
+                           : inflate_zlib(decoder, stored, cluster, qcow2->cluster_size, err);
+    if (result < 0)
         return error_wrap(err, "compressed cluster at 0x%llx of the file",
                           (unsigned long long)run->host_offset);
     return 0;
