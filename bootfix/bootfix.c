@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "base/text.h"
 #include "bootfix/apply.h"
+#include "bootfix/files_cache.h"
 #include "bootfix/inspect.h"
 #include "bootfix/interfaces.h"
 #include "bootfix/session.h"
@@ -18,6 +19,7 @@
 
 struct bootfix {
     struct session session;
+    struct files_cache *cache; /* over the session's files */
     struct bootfix_times times;
     char *root;       /* the device that the user chose, or NULL */
     bool is_finished; /* applied: the appliance is down */
@@ -42,6 +44,7 @@ struct bootfix *bootfix_open(const struct bootfix_disk *disks, size_t count,
         bootfix_close(bootfix);
         return NULL;
     }
+    bootfix->cache = files_cache_new(&bootfix->session.files);
     bootfix->times.launch = now_seconds() - start;
     log_detail(log, "the libguestfs appliance is up after %.1f s", bootfix->times.launch);
     return bootfix;
@@ -52,13 +55,14 @@ void bootfix_close(struct bootfix *bootfix)
     if (!bootfix)
         return;
     session_close(&bootfix->session);
+    files_cache_free(bootfix->cache);
     free(bootfix->root);
     free(bootfix);
 }
 
 static int inspect_guest(struct bootfix *bootfix, struct system *system, struct error *err)
 {
-    struct files *files = &bootfix->session.files;
+    struct files *files = bootfix_files(bootfix);
     if (inspect_volumes(&bootfix->session, system, err) < 0 ||
         inspect_mount(&bootfix->session, system, bootfix->root, err) < 0)
         return -1;
@@ -89,7 +93,7 @@ int bootfix_inspect(struct bootfix *bootfix, struct system **system, struct erro
 
 struct files *bootfix_files(struct bootfix *bootfix)
 {
-    return &bootfix->session.files;
+    return files_cache_files(bootfix->cache);
 }
 
 int bootfix_plan(struct bootfix *bootfix, struct fix_context *context, struct error *err)

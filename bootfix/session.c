@@ -153,15 +153,9 @@ static int by_name(const void *a, const void *b)
 static int session_list(struct files *files, const char *folder, char ***names, struct error *err)
 {
     struct session *session = from_files(files);
-    struct files_stat stat;
-    int found = session_stat(files, folder, &stat, err);
-    if (found <= 0 || !S_ISDIR(stat.mode)) {
-        return found < 0 ? -1 : 0;
-    }
     char **entries = guestfs_ls(session->handle, folder);
-    if (!entries) {
-        return session_fail(session, err, "list %s", folder);
-    }
+    if (!entries)
+        return session_is_missing(session) ? 0 : session_fail(session, err, "list %s", folder);
     size_t count = 0;
     while (entries[count]) {
         count++;
