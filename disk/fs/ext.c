@@ -207,8 +207,6 @@ static int add_groups(struct reader *reader)
 {
     dgrp_t count = reader->fs->group_desc_count;
 
-    for (dgrp_t group = 0; group < count && reader->map->is_certain; group++)
-        check_group(reader, group);
     for (dgrp_t group = 0; group < count && reader->map->is_certain; group++) {
         if (add_group(reader, group) < 0)
             return -1;
@@ -281,7 +279,11 @@ static int read_file_system(struct reader *reader, uint64_t volume_bytes)
     reader->bitmap = malloc(reader->fs->blocksize);
     if (!reader->bitmap)
         return error_set(reader->err, ENOMEM, "ext: block bitmap");
-    if (check_journal(reader) < 0 || (reader->map->is_certain && add_groups(reader) < 0))
+    for (dgrp_t group = 0; group < reader->fs->group_desc_count && reader->map->is_certain; group++)
+        check_group(reader, group);
+    if (reader->map->is_certain && check_journal(reader) < 0)
+        return -1;
+    if (add_groups(reader) < 0)
         return -1;
     return reader->map->is_certain ? add_edges(reader, volume_bytes) : 0;
 }

@@ -7,6 +7,7 @@
 #include "disk/fs/ext.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,8 +144,17 @@ static struct struct_io_manager manager = {
     .flush = channel_flush,
 };
 
+/* So that error_message can name the library's errors; its list is one for the process. */
+static void name_errors(void)
+{
+    initialize_ext2_error_table();
+}
+
 errcode_t ext_open(const struct block_source *volume, struct error *cause, ext2_filsys *fs)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, name_errors);
     opening.source = volume;
     opening.cause = cause;
     errcode_t status = ext2fs_open2("volume", NULL, EXT2_FLAG_64BITS, 0, 0, &manager, fs);
