@@ -60,7 +60,8 @@ static int device_init(struct device *device, const char *path, struct error *er
     struct stat status;
     int sector_size = 0;
 
-    device->fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not to wait for ever where the path is a FIFO; io_size refuses it. */
+    device->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (device->fd < 0)
         return error_set(err, errno, "open %s", path);
     if (fstat(device->fd, &status) < 0)
