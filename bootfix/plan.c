@@ -49,8 +49,9 @@ void plan_fini(struct plan *plan)
     *plan = (struct plan){0};
 }
 
-static void add_note(struct plan *plan, const char *fixer, bool is_warning, const char *format,
-                     va_list arguments)
+__attribute__((format(printf, 4, 0))) static void add_note(struct plan *plan, const char *fixer,
+                                                           bool is_warning, const char *format,
+                                                           va_list arguments)
 {
     char *raw = NULL;
     if (vasprintf(&raw, format, arguments) < 0)
