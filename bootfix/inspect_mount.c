@@ -100,7 +100,7 @@ static int search_roots(struct search *search, const char *root, struct error *e
         if (root && strcmp(volume->device, root) != 0)
             continue;
         is_known = true;
-        if (may_hold_root(volume->type))
+        if (volume->type && may_hold_root(volume->type))
             try_volume(search, volume);
     }
     if (root && !is_known)

@@ -56,18 +56,34 @@ static uint64_t size_of(struct survey *survey, const char *device, char *const *
     return size < 0 ? 0 : (uint64_t)size;
 }
 
-static void add_volume(struct survey *survey, const char *device, unsigned disk, unsigned partition,
-                       char *const *pairs)
+static void note_member(struct survey *survey, const char *device, const char *type)
 {
-    struct system *system = survey->system;
-    const char *type = lookup(pairs, "TYPE");
-    if (!type || system->volume_count == INSPECT_MAX_VOLUMES)
-        return;
     survey->has_lvm |= strcmp(type, "LVM2_member") == 0;
     survey->has_md |= strcmp(type, "linux_raid_member") == 0;
     if (strcmp(type, "crypto_LUKS") == 0 || strcmp(type, "BitLocker") == 0)
         log_warning(survey->session->log, "%s is encrypted (%s): what is in it was not looked at",
                     device, type);
+}
+
+/* Nothing is in an MBR's extended partition but other partitions. */
+static bool is_extended(char *const *pairs)
+{
+    const char *type = lookup(pairs, "PART_ENTRY_TYPE");
+    return type &&
+           (strcmp(type, "0x5") == 0 || strcmp(type, "0xf") == 0 || strcmp(type, "0x85") == 0);
+}
+
+/* A partition without a superblock counts, too: swap with a new key at each boot has none. */
+static void add_volume(struct survey *survey, const char *device, unsigned disk, unsigned partition,
+                       char *const *pairs)
+{
+    struct system *system = survey->system;
+    const char *type = lookup(pairs, "TYPE");
+    if ((!type && (partition == 0 || is_extended(pairs))) ||
+        system->volume_count == INSPECT_MAX_VOLUMES)
+        return;
+    if (type)
+        note_member(survey, device, type);
 
     system->volumes =
         memory_grow(system->volumes, system->volume_count + 1, sizeof(*system->volumes));
@@ -75,7 +91,7 @@ static void add_volume(struct survey *survey, const char *device, unsigned disk,
         .device = text_copy(device),
         .disk = disk,
         .partition = partition,
-        .type = text_copy(type),
+        .type = copy_value(pairs, "TYPE"),
         .uuid = copy_value(pairs, "UUID"),
         .label = copy_value(pairs, "LABEL"),
         .partuuid = copy_value(pairs, "PART_ENTRY_UUID"),

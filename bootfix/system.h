@@ -20,7 +20,10 @@ enum system_initramfs {
 enum system_loader { SYSTEM_LOADER_UNKNOWN, SYSTEM_LOADER_GRUB2 };
 enum system_firmware { SYSTEM_FIRMWARE_BIOS, SYSTEM_FIRMWARE_UEFI };
 
-/* A block device with a superblock. All strings owned, NULL when absent, not escaped. */
+/*
+ * A partition (type NULL: it has no superblock), or another block device that has one. All strings
+ * owned, NULL when absent, not escaped.
+ */
 struct system_volume {
     char *device;       /* the appliance's name, which is also the source's when it counted sd*:
                            "/dev/sda1", "/dev/vg/root" */

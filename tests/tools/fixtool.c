@@ -104,7 +104,7 @@ static void print_system(const struct system *system)
     print_pair("clock", system->is_clock_localtime ? "localtime" : "utc");
     for (size_t i = 0; i < system->volume_count; i++) {
         const struct system_volume *volume = &system->volumes[i];
-        printf("volume %s %s %s %s %llu\n", volume->device, volume->type,
+        printf("volume %s %s %s %s %llu\n", volume->device, volume->type ? volume->type : "-",
                volume->uuid ? volume->uuid : "-", volume->mountpoint ? volume->mountpoint : "-",
                (unsigned long long)volume->size_bytes);
     }
