@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The fixers, in the order in which they plan.
+ * The fixers, in the order in which they plan: what an initramfs copies from /etc (the swap to
+ * resume from, crypttab) is brought up to date before it is looked at.
  */
 #include "bootfix/fixer.h"
 
 #include <stddef.h>
 
 const struct fixer *const fixers[] = {
-    &fix_initramfs, &fix_fstab, &fix_grub, &fix_network, &fix_services, NULL,
+    &fix_fstab, &fix_initramfs, &fix_grub, &fix_network, &fix_services, NULL,
 };
