@@ -171,7 +171,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
         print_usage_error(cli, command->name, err.text);
         return code;
     }
-    if (err.text[0] != '\0')
+    if (code != CLI_DONE && err.text[0] != '\0')
         print_error(cli, command, operands, &err);
     return code < 0 ? exit_code_for(&err) : code;
 }

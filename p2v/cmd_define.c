@@ -71,7 +71,9 @@ const struct command command_define = {
     .name = "define",
     .arguments = "DIR --for TARGET",
     .summary = "render the machine's definition for a platform",
-    .description = "DIR is a converted machine's folder. Paths in the rendering are absolute.\n",
+    .description = "DIR is a converted machine's folder. A start script looks for the disks in its "
+                   "own folder:\n"
+                   "write it there with -o DIR/start.sh.\n",
     .options = define_options,
     .options_size = sizeof(struct define_options),
     .min_operands = 1,

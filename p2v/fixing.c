@@ -22,10 +22,15 @@ int fixing_open(struct fixing *fixing, const struct bootfix_disk *disks, size_t 
 {
     struct bootfix_options open_options = {.is_writable = options->is_writable,
                                            .root = options->root};
+    /* Apart from err: a launch that succeeded in the end may have failed at first. */
+    struct error cause = {0};
     *fixing = (struct fixing){.log = log};
-    fixing->bootfix = bootfix_open(disks, count, &open_options, log, err);
-    if (!fixing->bootfix)
+    fixing->bootfix = bootfix_open(disks, count, &open_options, log, &cause);
+    if (!fixing->bootfix) {
+        if (err)
+            *err = cause;
         return -1;
+    }
     bootfix_get_times(fixing->bootfix, &fixing->times);
     if (bootfix_inspect(fixing->bootfix, &fixing->system, err) != 0)
         return -1;
