@@ -93,7 +93,8 @@ static const char *progress_text(const struct boot_result *result)
 {
     switch (result->stage) {
     case BOOT_NOTHING:
-        return "no output on the serial console";
+        return result->console.length ? "only the firmware's output on the serial console"
+                                      : "no output on the serial console";
     case BOOT_LOADER:
         return "no output on the serial console after the boot loader's";
     case BOOT_KERNEL:

@@ -29,6 +29,7 @@ static const struct {
     {AT_START, "SYSLINUX ", BOOT_LOADER},
     {AT_START, "EXTLINUX ", BOOT_LOADER},
     {AT_START, "LILO ", BOOT_LOADER},
+    {AT_START, "BdsDxe: starting ", BOOT_LOADER},
     {AT_START, "Linux version ", BOOT_KERNEL},
     {AT_START, "Decompressing Linux", BOOT_KERNEL},
     {AT_START, "Booting the kernel", BOOT_KERNEL},
@@ -62,6 +63,8 @@ static const struct {
     {AT_START, "No bootable device", BOOT_STOP_NO_BOOT_DEVICE, BOOT_LOADER},
     {AT_START, "Operating system not found", BOOT_STOP_NO_BOOT_DEVICE, BOOT_LOADER},
     {AT_START, "Missing operating system", BOOT_STOP_NO_BOOT_DEVICE, BOOT_LOADER},
+    {AT_START, "BdsDxe: No bootable option", BOOT_STOP_NO_BOOT_DEVICE, BOOT_LOADER},
+    {AT_START, "UEFI Interactive Shell", BOOT_STOP_NO_BOOT_DEVICE, BOOT_LOADER},
     {AT_START, "Entering rescue mode...", BOOT_STOP_LOADER, BOOT_LOADER},
     {ANYWHERE, "You are in emergency mode", BOOT_STOP_EMERGENCY, BOOT_ROOT},
     {ANYWHERE, "You are in rescue mode", BOOT_STOP_EMERGENCY, BOOT_ROOT},
@@ -104,6 +107,7 @@ static const struct {
     {AT_START, "[FAILED] ", 1},
     {AT_START, "Gave up waiting for ", 1},
     {AT_START, "Boot failed: ", 1},
+    {AT_START, "BdsDxe: failed to ", 1},
 };
 
 void boot_console_fini(struct boot_console *console)

@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <string.h>
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static void check_printable(const char *text)
 {
     for (; *text; text++)

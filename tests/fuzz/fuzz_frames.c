@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 /* Each frame in memory of its own, so that a read beyond it is seen. */
 static void receive(struct net_peer *peer, const uint8_t *data, size_t length)
 {

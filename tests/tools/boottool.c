@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * boottool GUEST.JSON [ACCELERATOR [CONSOLE-FILE]]: runs the boot test on a definition and prints
- * its result, one fact a line, for the integration tests. Exit status 0: the machine is up, 4: it
- * is not, 1: it could not be tested.
+ * boottool GUEST.JSON [ACCELERATOR [CONSOLE-FILE [SECONDS]]]: runs the boot test on a definition
+ * and prints its result, one fact a line, for the integration tests. Exit status 0: the machine is
+ * up, 4: it is not, 1: it could not be tested.
  */
 #include "base/io.h"
 #include "formats/guest.h"
@@ -43,13 +43,16 @@ static void print_result(const struct boot_result *result)
     }
 }
 
-static int run(char *path, const char *accelerator, const char *console, struct error *err)
+static int run(const char *path, const char *accelerator, const char *console, int seconds,
+               struct error *err)
 {
     char scratch[] = "/var/tmp/boottool.XXXXXX";
     struct log log = {print_log};
     struct boot_result result = {0};
-    struct boot_options options = {
-        .accelerator = accelerator, .scratch = scratch, .progress = print_stage};
+    struct boot_options options = {.timeout_seconds = seconds,
+                                   .accelerator = accelerator,
+                                   .scratch = scratch,
+                                   .progress = print_stage};
     AUTO_FREE char *copy = text_copy(path);
     const char *folder = dirname(copy);
     AUTO_PTR(guest) guest = guest_read(AT_FDCWD, path, true, err);
@@ -76,11 +79,12 @@ int main(int argc, char **argv)
 {
     struct error err = {0};
     if (argc < 2) {
-        fprintf(stderr, "usage: boottool GUEST.JSON [kvm|tcg|auto [CONSOLE-FILE]]\n");
+        fprintf(stderr, "usage: boottool GUEST.JSON [kvm|tcg|auto [CONSOLE-FILE [SECONDS]]]\n");
         return 2;
     }
     bool is_chosen = argc > 2 && strcmp(argv[2], "auto") != 0;
-    int status = run(argv[1], is_chosen ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, &err);
+    int status = run(argv[1], is_chosen ? argv[2] : NULL, argc > 3 ? argv[3] : NULL,
+                     argc > 4 ? atoi(argv[4]) : 0, &err);
     if (status < 0)
         fprintf(stderr, "boottool: %s\n", err.text);
     return status < 0 ? 1 : status;

@@ -168,6 +168,12 @@ static void test_firmware_without_a_boot_device_and_grubs_prompts_are_stops(void
     (void)state;
     check(FIRMWARE "Boot failed: not a bootable disk\r\n\nNo bootable device.\r\n", BOOT_NOTHING,
           "the firmware found nothing to boot: Boot failed: not a bootable disk");
+    check("\033[2J\033[01;01HBdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from "
+          "PciRoot(0x0)/Pci(0x4,0x0): Not Found\r\nBdsDxe: starting Boot0002 \"x\"\r\n"
+          "\033[2J\033[01;01H\033[01;01HUEFI Interactive Shell v2.2\r\n",
+          BOOT_LOADER,
+          "the firmware found nothing to boot: BdsDxe: failed to load Boot0001 \"UEFI Misc "
+          "Device\" from PciRoot(0x0)/Pci(0x4,0x0): Not Found");
     check("GRUB loading.\r\nerror: no such device: 1212-01.\r\nEntering rescue mode...\r\n"
           "grub rescue> ",
           BOOT_LOADER, "stopped at the boot loader's prompt: error: no such device: 1212-01.");
