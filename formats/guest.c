@@ -76,13 +76,17 @@ bool guest_mac_is_valid(const char *mac)
 void guest_make_uuid(const char *seed, char uuid[37])
 {
     uint8_t sum[DIGEST_SIZE];
-    char *at = uuid;
+    size_t length = 0;
 
     digest_compute(seed, strlen(seed), sum);
     sum[6] = (uint8_t)((sum[6] & 0x0f) | 0x80); /* version 8: of our own making (RFC 9562) */
     sum[8] = (uint8_t)((sum[8] & 0x3f) | 0x80); /* the variant of that RFC */
-    for (int i = 0; i < 16; i++)
-        at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", sum[i]);
+    for (int i = 0; i < 16; i++) {
+        bool has_dash = i == 4 || i == 6 || i == 8 || i == 10;
+
+        length +=
+            (size_t)snprintf(uuid + length, 37 - length, "%s%02x", has_dash ? "-" : "", sum[i]);
+    }
 }
 
 const char *guest_bus_name(enum guest_bus bus)

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -69,8 +70,8 @@ static void set_data(struct manifest *manifest, uint64_t index, const char *text
 static void make_small(struct manifest *manifest)
 {
     assert_int_equal(manifest_init(manifest, 10 * CHUNK_SIZE + 1, NULL), 0);
-    strcpy(manifest->image, "disk0.qcow2");
-    strcpy(manifest->source, "server.img");
+    snprintf(manifest->image, sizeof(manifest->image), "disk0.qcow2");
+    snprintf(manifest->source, sizeof(manifest->source), "server.img");
     set_data(manifest, 1, "one");
     set_data(manifest, 2, "two");
     manifest_set(manifest, 3, CHUNK_ZERO, NULL);
@@ -281,7 +282,7 @@ static void test_manifest_digest_tells_any_two_contents_apart(void **state)
     (void)state;
     make_small(&manifest);
     make_small(&other);
-    strcpy(other.source, "elsewhere");
+    snprintf(other.source, sizeof(other.source), "elsewhere");
     manifest_digest(&manifest, &a);
     manifest_digest(&other, &b);
     assert_memory_equal(&a, &b, sizeof(a));
@@ -408,7 +409,7 @@ static void test_manifest_write_refuses_an_image_outside_its_folder(void **state
 
     (void)state;
     make_small(&manifest);
-    strcpy(manifest.image, "../disk0.qcow2");
+    snprintf(manifest.image, sizeof(manifest.image), "../disk0.qcow2");
     assert_int_equal(manifest_write(&manifest, folder_fd, "bad.manifest", &err), -1);
     assert_non_null(strstr(err.text, "beside the manifest"));
     assert_int_equal(faccessat(folder_fd, "bad.manifest", F_OK, 0), -1);

@@ -262,7 +262,8 @@ static void test_qemu_console_is_what_was_asked_for(void **state)
     (void)state;
     assert_contains(both, "-serial \"$SERIAL\"");
     assert_contains(both, "-device VGA");
-    strcpy(guest->console, "vga");
+    free(guest->console);
+    guest->console = text_copy("vga");
     AUTO_FREE char *vga = rendered(guest, "qemu");
     assert_lacks(vga, "-serial");
     assert_contains(vga, "-device VGA");
