@@ -30,6 +30,7 @@ struct kernel_fix {
     const struct system_kernel *kernel;
     struct modules known;
     struct initramfs_modules has;
+    struct initramfs_config config; /* what in it is to be replaced */
     char *data;
     size_t length;
 };
@@ -73,16 +74,23 @@ static int read_initramfs(struct kernel_fix *fix, struct error *err)
     return 1;
 }
 
-static char *describe(const char *const *paths, size_t count, const char *version)
+static char *describe(const struct kernel_fix *fix, const char *const *paths, size_t count)
 {
-    AUTO(text) names = {0};
+    AUTO(text) reason = {0};
     for (size_t i = 0; i < count; i++) {
         char name[MODULES_MAX_NAME];
+        if (i == 0)
+            text_addf(&reason,
+                      "without these drivers kernel %s does not see virtio disks and "
+                      "networks: ",
+                      fix->kernel->version);
         if (module_name_of_path(paths[i], strlen(paths[i]), name))
-            text_addf(&names, "%s%s", names.length ? ", " : "", name);
+            text_addf(&reason, "%s%s", i ? ", " : "", name);
     }
-    return text_format("without these drivers kernel %s does not see virtio disks and networks: %s",
-                       version, text_string(&names));
+    if (fix->config.count > 0)
+        text_addf(&reason, "%sits %s would make it wait for a swap that has another name now",
+                  reason.length ? "; " : "", fix->config.files[0].path);
+    return text_take(&reason);
 }
 
 static int plan_addition(struct kernel_fix *fix, struct error *err)
@@ -106,14 +114,14 @@ static int plan_addition(struct kernel_fix *fix, struct error *err)
                   fix->kernel->modules);
         return 0;
     }
-    if (count == 0)
+    if (count == 0 && fix->config.count == 0)
         return 0;
-    int result = initramfs_add_modules(&job, paths, count, &addition, &why, err);
+    int result = initramfs_add_modules(&job, paths, count, &fix->config, &addition, &why, err);
     if (result == 0)
         plan_warn(plan, NAME, "%s: %s: left alone", fix->kernel->initramfs, why.text);
     if (result <= 0)
         return result;
-    AUTO_FREE char *reason = describe(paths, count, fix->kernel->version);
+    AUTO_FREE char *reason = describe(fix, paths, count);
     return plan_append(plan, NAME, fix->kernel->initramfs, addition.data, addition.length, reason,
                        err);
 }
@@ -122,7 +130,12 @@ static int fix_known_kernel(struct kernel_fix *fix, struct error *err)
 {
     warn_absent(fix);
     int found = read_initramfs(fix, err);
-    return found == 1 ? plan_addition(fix, err) : found;
+    if (found != 1)
+        return found;
+    if (initramfs_config_read(&fix->config, fix->data, fix->length, err) < 0)
+        return -1;
+    initramfs_config_rename_resume(&fix->config, fix->context->system);
+    return plan_addition(fix, err);
 }
 
 static int fix_kernel(struct fix_context *context, const struct system_kernel *kernel,
@@ -137,6 +150,7 @@ static int fix_kernel(struct fix_context *context, const struct system_kernel *k
         result = fix_known_kernel(&fix, err);
     modules_fini(&fix.known);
     initramfs_modules_fini(&fix.has);
+    initramfs_config_fini(&fix.config);
     free(fix.data);
     return result;
 }

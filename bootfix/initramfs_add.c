@@ -212,6 +212,20 @@ static int fill(struct addition *addition, const char *const *paths, size_t coun
     return 1;
 }
 
+/* Their folders are there: the files were. */
+static void add_config(struct addition *addition, const struct initramfs_config *config)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        const struct initramfs_entry *file = &config->files[i];
+        addition->entries =
+            memory_grow(addition->entries, addition->count + 1, sizeof(*addition->entries));
+        struct initramfs_entry *entry = &addition->entries[addition->count++];
+        *entry = (struct initramfs_entry){.path = text_copy(file->path), .length = file->length};
+        entry->data = memory_new(file->length + 1, 1);
+        memcpy(entry->data, file->data, file->length);
+    }
+}
+
 static void addition_fini(struct addition *addition)
 {
     for (size_t i = 0; i < addition->count; i++) {
@@ -223,12 +237,17 @@ static void addition_fini(struct addition *addition)
 }
 
 int initramfs_add_modules(const struct initramfs_job *job, const char *const *paths, size_t count,
-                          struct text *out, struct error *why, struct error *err)
+                          const struct initramfs_config *config, struct text *out,
+                          struct error *why, struct error *err)
 {
     struct addition addition = {.job = job, .tree.folder_fd = -1};
-    int result = modules_tree_open(&addition.tree, job->version, err);
-    if (result == 0)
-        result = fill(&addition, paths, count, why, err);
+    int result = 1;
+    if (count > 0) {
+        result = modules_tree_open(&addition.tree, job->version, err);
+        if (result == 0)
+            result = fill(&addition, paths, count, why, err);
+    }
+    add_config(&addition, config);
     if (result == 1 && initramfs_build_addition(addition.entries, addition.count, job->length,
                                                 job->has->last, out, err) < 0)
         result = -1;

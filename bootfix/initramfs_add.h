@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "bootfix/files.h"
 #include "bootfix/initramfs.h"
+#include "bootfix/initramfs_config.h"
 #include "bootfix/modules.h"
 
 #include <stdbool.h>
@@ -34,10 +35,12 @@ bool initramfs_find_missing(const struct initramfs_job *job, const char *const *
                             size_t *count);
 
 /*
- * The bytes to append so that the modules are there and are found. 1; 0 with *why when the guest's
- * files do not allow it; -1 when something failed on this host or reading the guest.
+ * The bytes to append so that the modules (or none) are there and are found, and the files of
+ * `config` replaced. 1; 0 with *why when the guest's files do not allow it; -1 when something
+ * failed on this host or reading the guest.
  */
 int initramfs_add_modules(const struct initramfs_job *job, const char *const *paths, size_t count,
-                          struct text *out, struct error *why, struct error *err);
+                          const struct initramfs_config *config, struct text *out,
+                          struct error *why, struct error *err);
 
 #endif

@@ -316,6 +316,82 @@ static void test_a_module_that_is_listed_and_missing_is_said(void **state)
     assert_left_alone(guest, "listed in modules.dep, and not there");
 }
 
+/* What conf/conf.d/resume holds at boot. */
+struct resume {
+    struct cpio_visitor visitor;
+    bool is_resume;
+    struct text text;
+};
+
+static int find_resume(struct cpio_visitor *visitor, const struct cpio_member *member,
+                       bool *is_wanted, struct error *err)
+{
+    (void)err;
+    *is_wanted = strcmp(member->path, "conf/conf.d/resume") == 0;
+    if (*is_wanted)
+        ((struct resume *)visitor)->text.length = 0;
+    return 0;
+}
+
+static int add_resume(struct cpio_visitor *visitor, const void *data, size_t length,
+                      struct error *err)
+{
+    (void)err;
+    text_add_bytes(&((struct resume *)visitor)->text, data, length);
+    return 0;
+}
+
+static int end_resume(struct cpio_visitor *visitor, struct error *err)
+{
+    (void)visitor;
+    (void)err;
+    return 0;
+}
+
+static void append_resume(struct guest *guest, const char *content)
+{
+    AUTO(text) image = {0};
+    AUTO_FREE char *old = NULL;
+    size_t length;
+    struct error err = {0};
+    struct initramfs_entry entry = {
+        .path = (char *)"conf/conf.d/resume", .data = (char *)content, .length = strlen(content)};
+    files_read(files_memory_files(guest->memory), INITRD, INITRAMFS_MAX_BYTES, &old, &length, &err);
+    text_add_bytes(&image, old, length);
+    assert_int_equal(initramfs_build_addition(&entry, 1, length, UNPACK_UNKNOWN, &image, &err), 0);
+    files_memory_add(guest->memory, INITRD, 0644, image.data, image.length);
+}
+
+static void test_the_resume_device_in_the_initramfs_is_renamed_once(void **state)
+{
+    struct guest *guest = *state;
+    struct resume resume = {.visitor = {find_resume, add_resume, end_resume}};
+    struct system_volume swap = {.device = (char *)"/dev/sda3",
+                                 .partition = 3,
+                                 .type = (char *)"swap",
+                                 .uuid = (char *)"12121212-0002-4000-8000-000000000012"};
+    struct error err = {0};
+    enum unpack_kind last;
+    plan_guest(guest);
+    apply(guest); /* the drivers are there: what follows is for the device alone */
+    append_resume(guest, "# comment\nRESUME=\"/dev/sda3\"\n");
+    guest->system.volumes = &swap;
+    guest->system.volume_count = 1;
+    plan_guest(guest);
+    assert_int_equal(guest->plan.edit_count, 1);
+    apply(guest);
+    AUTO_FREE char *image = NULL;
+    size_t length;
+    files_read(files_memory_files(guest->memory), INITRD, INITRAMFS_MAX_BYTES, &image, &length,
+               &err);
+    assert_int_equal(initramfs_scan(image, length, &resume.visitor, &last, &err), 0);
+    assert_string_equal(text_string(&resume.text),
+                        "# comment\nRESUME=UUID=12121212-0002-4000-8000-000000000012\n");
+    text_fini(&resume.text);
+    plan_guest(guest);
+    assert_int_equal(guest->plan.edit_count, 0);
+}
+
 static void test_damaged_modules_are_said(void **state)
 {
     struct guest *guest = *state;
@@ -348,6 +424,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_kernel_without_virtio_is_said, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_module_that_is_listed_and_missing_is_said, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_the_resume_device_in_the_initramfs_is_renamed_once,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_modules_are_said, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drivers_that_are_built_in_need_nothing, setup,
                                         teardown),
