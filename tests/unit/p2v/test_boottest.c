@@ -43,6 +43,7 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(fixture->folder));
     snprintf(fixture->path_before, sizeof(fixture->path_before), "%s", getenv("PATH"));
     fixture->guest = guest_new("web01");
+    free(fixture->guest->uuid);
     fixture->guest->uuid = text_copy("6f1f2c1e-0000-4000-8000-000000000001");
     fixture->guest->disks[0].path = text_copy("disk0.img");
     fixture->guest->disks[0].format = text_copy("raw");
