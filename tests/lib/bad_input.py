@@ -237,7 +237,10 @@ def test_mbr(disk):
     for label, base, numbers in tables:
         for number in numbers:
             for what, lie in lies(image, entry, base + 446 + 16 * number):
-                taken_or_refused("%s entry %d: %s" % (label, number + 1, what), lie, still_there(lie, kept, parts))
+                # sfdisk follows an empty link; the kernel, whose word counts, does not.
+                seen = {} if what == "size = 0x0" else kept
+                taken_or_refused("%s entry %d: %s" % (label, number + 1, what), lie,
+                                 still_there(lie, seen, parts))
                 count += 1
         for what, lie in lies(image, {"signature": (510, 2)}, base):
             taken_or_refused("%s %s" % (label, what), lie, still_there(lie, kept, parts))

@@ -69,7 +69,7 @@ def make_server(name):
     return done.stdout.splitlines()[-1]
 
 
-def boot(*arguments, timeout=420):
+def boot(*arguments, timeout=900):
     done = subprocess.run([os.path.join(HERE, "boot"), *arguments], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=timeout * 3)
     check(done.returncode in (0, 1), "the harness failed: %s" % done.stderr.strip())
