@@ -146,7 +146,7 @@ static inline void fixture_compare(struct fixture *fixture, const struct image *
         step = (size_t)min_u64(1 + (uint64_t)random() % 3000000, MODEL_SIZE - at);
         assert_ok(fixture, block_source_read(&image->source, at, buffer + at, step, &fixture->err));
     }
-    for (size_t i = 0; i < MODEL_SIZE; i++) {
+    for (size_t i = 0; memcmp(buffer, fixture->model, MODEL_SIZE) != 0; i++) {
         if (buffer[i] != fixture->model[i])
             fail_msg("%s: byte 0x%zx is 0x%02x, not 0x%02x", image->driver->name, i, buffer[i],
                      fixture->model[i]);

@@ -227,6 +227,12 @@ static void compare_with_either(struct fixture *fixture, const struct image *ima
 
     assert_ok(fixture, block_source_read(&image->source, 0, now, MODEL_SIZE, &fixture->err));
     for (size_t i = 0; i < MODEL_SIZE; i++) {
+        size_t step = min_u64(4096, MODEL_SIZE - i);
+
+        if (memcmp(now + i, before + i, step) == 0) {
+            i += step - 1;
+            continue;
+        }
         if (now[i] != before[i] && now[i] != fixture->model[i])
             fail_msg("byte 0x%zx is 0x%02x, was 0x%02x, should become 0x%02x", i, now[i], before[i],
                      fixture->model[i]);
