@@ -207,15 +207,36 @@ static int fix_config(struct fix_context *context, struct error *err)
 
 static bool applies(const struct system *system)
 {
-    return system->initramfs == SYSTEM_INITRAMFS_TOOLS && system->kernel_count > 0;
+    return strcmp(system->type ? system->type : "", "linux") == 0;
+}
+
+/* False, and warned, when there is nothing that this fixer could do. */
+static bool is_known(struct fix_context *context)
+{
+    const struct system *system = context->system;
+    if (system->kernel_count == 0)
+        plan_warn(context->plan, NAME,
+                  "no kernel with modules was found in /boot: it may be "
+                  "without the drivers of a virtual machine");
+    else if (system->initramfs == SYSTEM_INITRAMFS_DRACUT)
+        plan_warn(context->plan, NAME,
+                  "the initramfs is made by dracut, to which no drivers are added yet");
+    else if (system->initramfs != SYSTEM_INITRAMFS_TOOLS)
+        plan_warn(context->plan, NAME,
+                  "nothing that makes an initramfs was found: no drivers "
+                  "were added");
+    return system->kernel_count > 0 && system->initramfs == SYSTEM_INITRAMFS_TOOLS;
 }
 
 static int plan_fix(struct fix_context *context, struct error *err)
 {
+    if (!is_known(context))
+        return 0;
     for (size_t i = 0; i < context->system->kernel_count; i++) {
         const struct system_kernel *kernel = &context->system->kernels[i];
         if (!kernel->initramfs)
-            plan_note(context->plan, NAME, "kernel %s has no initramfs", kernel->version);
+            plan_warn(context->plan, NAME, "kernel %s has no initramfs: nothing was added to it",
+                      kernel->version);
         else if (fix_kernel(context, kernel, err) < 0)
             return error_wrap(err, "%s", kernel->initramfs);
     }

@@ -140,6 +140,7 @@ static int setup(void **state)
         .has_virtio_pci = true,
     };
     guest->system = (struct system){
+        .type = (char *)"linux",
         .initramfs = SYSTEM_INITRAMFS_TOOLS,
         .kernels = &guest->kernel,
         .kernel_count = 1,
@@ -400,6 +401,17 @@ static void test_damaged_modules_are_said(void **state)
     assert_left_alone(guest, "damaged zstd data");
 }
 
+static void test_systems_whose_initramfs_is_not_understood_are_said(void **state)
+{
+    struct guest *guest = *state;
+    guest->system.initramfs = SYSTEM_INITRAMFS_DRACUT;
+    plan_guest(guest);
+    assert_left_alone(guest, "made by dracut");
+    guest->system.kernel_count = 0;
+    plan_guest(guest);
+    assert_left_alone(guest, "no kernel with modules");
+}
+
 static void test_drivers_that_are_built_in_need_nothing(void **state)
 {
     struct guest *guest = *state;
@@ -427,6 +439,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_resume_device_in_the_initramfs_is_renamed_once,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_modules_are_said, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_systems_whose_initramfs_is_not_understood_are_said,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_drivers_that_are_built_in_need_nothing, setup,
                                         teardown),
     };
