@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,7 +78,9 @@ static void assert_refused(const char *json, const char *reason)
     assert_text_refused(text, strlen(text), reason);
 }
 
-/* The place that a path like "disks[0].bus" names: its container, and the last key or -1 index. */
+#define KEY_SIZE 64
+
+/* The place that a path like "disks[0].bus" names: its container, and the key or index in it. */
 static json_t *container_of(json_t *root, const char *path, char *key)
 {
     json_t *json = root;
@@ -92,8 +95,14 @@ static json_t *container_of(json_t *root, const char *path, char *key)
             break;
         json = json_object_get(json, key);
         if (*path == '[') {
-            json = json_array_get(json, strtoul(path + 1, NULL, 10));
+            size_t index = strtoul(path + 1, NULL, 10);
+
             path = strchr(path, ']') + 1;
+            if (*path == 0) {
+                snprintf(key, KEY_SIZE, "%zu", index);
+                break;
+            }
+            json = json_array_get(json, index);
         }
         path += *path == '.';
     }
@@ -106,12 +115,15 @@ static char *changed(const char *path, const char *value)
     AUTO_FREE char *text = quoted(full);
     AUTO_FREE char *value_text = value == NULL ? NULL : quoted(value);
     json_t *root = json_loads(text, 0, NULL);
-    char key[64], *result;
+    char key[KEY_SIZE], *result;
     json_t *place = container_of(root, path, key);
 
     assert_non_null(place);
     if (value == NULL)
         assert_int_equal(json_object_del(place, key), 0);
+    else if (json_is_array(place))
+        json_array_set_new(place, strtoul(key, NULL, 10),
+                           json_loads(value_text, JSON_DECODE_ANY, NULL));
     else
         assert_int_equal(
             json_object_set_new(place, key, json_loads(value_text, JSON_DECODE_ANY, NULL)), 0);
@@ -501,6 +513,10 @@ static void test_guest_parse_refuses_what_is_there_twice(void **state)
     assert_value_refused("disks[1].path", "'web01.nvram'", "\"web01.nvram\": is used twice");
     assert_value_refused("disks[0].path", "'base/disk0.qcow2'", "");
     assert_value_refused("disks[1].boot_order", "1", "1: is disks[0]'s too");
+    AUTO_FREE char *text =
+        changed("disks[1]", "{'path': 'b.qcow2', 'format': 'qcow2', 'size_bytes': 512,"
+                            " 'bus': 'sata', 'backing': 'disk0.qcow2'}");
+    assert_text_refused(text, strlen(text), "backing: \"disk0.qcow2\": is the path of disks[0]");
     assert_refused("{'rehost_guest': 1, 'name': 'a',"
                    " 'uuid': '0f7bd2a6-4c1e-8a3f-9b1c-2d3e4f506172', 'arch': 'x86_64',"
                    " 'firmware': {'type': 'bios'}, 'cpu': {'sockets': 1, 'cores': 1, 'threads': 1},"

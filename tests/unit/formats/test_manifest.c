@@ -526,6 +526,18 @@ static void test_manifest_decode_refuses_two_runs_of_one_state(void **state)
     assert_refused(data, length, "two runs");
 }
 
+static void test_manifest_decode_refuses_more_names_than_the_header_says(void **state)
+{
+    size_t length;
+    AUTO_FREE char *data = written_small(&length);
+
+    (void)state;
+    store_le64(data + 40, 6 + 8); /* eight runs take the bytes of one name */
+    store_le64(data + 48, 3 - 1);
+    seal(data, length);
+    assert_refused(data, length, "chunk 5: more names than the header says");
+}
+
 static char *written_with_change(size_t *length)
 {
     AUTO(manifest) manifest;
@@ -589,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_manifest_decode_refuses_a_lying_header_by_field),
         cmocka_unit_test(test_manifest_decode_refuses_a_name_with_a_slash_or_control),
         cmocka_unit_test(test_manifest_decode_refuses_two_runs_of_one_state),
+        cmocka_unit_test(test_manifest_decode_refuses_more_names_than_the_header_says),
         cmocka_unit_test(test_manifest_decode_refuses_changes_out_of_order_or_unknown),
     };
 

@@ -189,6 +189,19 @@ static void test_qemu_names_every_bus(void **state)
     assert_contains(script, "format=qcow2,file.driver=file,file.filename=");
 }
 
+static void test_qemu_cuts_a_serial_where_the_bus_does(void **state)
+{
+    static const char serial[] = "0123456789012345678901234567890123456789012345";
+    AUTO_PTR(guest) guest = guest_new("web01");
+
+    (void)state;
+    add_disk(guest, "a.raw", GUEST_BUS_VIRTIO_BLK)->serial = text_copy(serial);
+    add_disk(guest, "b.raw", GUEST_BUS_VIRTIO_SCSI)->serial = text_copy(serial);
+    AUTO_FREE char *script = rendered(guest, "qemu");
+    assert_contains(script, ",serial=01234567890123456789,bootindex=1'");
+    assert_contains(script, ",serial=012345678901234567890123456789012345'");
+}
+
 static void test_qemu_uses_the_older_machine_for_ide(void **state)
 {
     AUTO_PTR(guest) guest = guest_new("web01");
@@ -473,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_targets_refuse_an_invalid_guest),
         cmocka_unit_test(test_targets_refuse_secure_boot_with_an_ide_disk),
         cmocka_unit_test(test_qemu_names_every_bus),
+        cmocka_unit_test(test_qemu_cuts_a_serial_where_the_bus_does),
         cmocka_unit_test(test_qemu_uses_the_older_machine_for_ide),
         cmocka_unit_test(test_qemu_names_every_nic_model_with_its_mac),
         cmocka_unit_test(test_qemu_gives_a_uefi_guest_its_own_variables),
