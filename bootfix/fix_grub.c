@@ -2,7 +2,9 @@
  *
  * GRUB 2: what it boots (grub.cfg), what its next configuration is made from (/etc/default/grub),
  * and what remembers the old disks (device.map, debconf). Its boot code in the disk's first sectors
- * finds its files by partition and UUID and works on any controller: it is not touched.
+ * finds its files by partition and UUID and works on any controller: it is not touched. GRUB's menu
+ * stays on the screen alone: on a serial port that is missing or that somebody types on it could
+ * hold up the boot.
  */
 #include "bootfix/cmdline.h"
 #include "bootfix/debconf.h"
@@ -82,15 +84,21 @@ static int plan_defaults(struct fix_context *context, struct error *err)
     return result < 0 ? -1 : 0;
 }
 
-/* "(hd0) /dev/sda": true when the entry's disk has another name on other hardware. */
+/* True for a disk of the old machine; names of virtio disks were given after the move. */
+static bool is_old_disk(struct span device)
+{
+    struct spec spec;
+    spec_parse(device, &spec);
+    return spec_is_unstable(&spec) && !span_starts_with(device, "/dev/vd") &&
+           !span_starts_with(device, "/dev/disk/by-id/virtio-");
+}
+
+/* "(hd0) /dev/sda" */
 static bool is_stale_entry(struct span line)
 {
     struct span word;
-    struct spec spec;
-    if (!span_next_word(&line, &word) || *word.start != '(' || !span_next_word(&line, &word))
-        return false;
-    spec_parse(word, &spec);
-    return spec_is_unstable(&spec);
+    return span_next_word(&line, &word) && *word.start == '(' && span_next_word(&line, &word) &&
+           is_old_disk(word);
 }
 
 /*
@@ -127,12 +135,10 @@ static int plan_device_map(struct fix_context *context, const char *path, struct
 static bool names_old_disks(struct span devices)
 {
     struct span word;
-    struct spec spec;
     while (span_next_word(&devices, &word)) {
         if (word.length && word.start[word.length - 1] == ',')
             word.length--;
-        spec_parse(word, &spec);
-        if (spec_is_unstable(&spec))
+        if (is_old_disk(word))
             return true;
     }
     return false;

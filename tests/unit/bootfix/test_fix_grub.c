@@ -141,6 +141,23 @@ static void test_grub_pc_without_the_second_question_is_a_warning(void **state)
     phony_fini(&phony);
 }
 
+static void test_disks_that_were_named_after_the_move_are_remembered(void **state)
+{
+    (void)state;
+    struct phony phony;
+    phony_init_debian12(&phony);
+    phony_add(&phony, "/boot/grub/device.map", "(hd0) /dev/vda\n(hd1) /dev/sdb\n");
+    phony_add(&phony, "/var/cache/debconf/config.dat",
+              "Name: grub-pc/install_devices\nTemplate: grub-pc/install_devices\n"
+              "Value: /dev/vda\nOwners: grub-pc\n");
+    plan_fix(&phony);
+    AUTO_FREE char *map = phony_planned(&phony, "/boot/grub/device.map");
+    assert_string_equal(map, "(hd0) /dev/vda\n");
+    assert_null(phony_find_edit(&phony, "/var/cache/debconf/config.dat"));
+    assert_int_equal(phony.plan.note_count, 0);
+    phony_fini(&phony);
+}
+
 static void test_debian_12_with_a_serial_console_needs_nothing(void **state)
 {
     (void)state;
@@ -263,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_a_device_map_keeps_what_is_not_a_disk_of_old),
         cmocka_unit_test(test_grub_pc_forgets_disks_that_are_gone),
         cmocka_unit_test(test_grub_pc_without_the_second_question_is_a_warning),
+        cmocka_unit_test(test_disks_that_were_named_after_the_move_are_remembered),
         cmocka_unit_test(test_debian_12_with_a_serial_console_needs_nothing),
         cmocka_unit_test(test_defaults_without_the_variable_get_it),
         cmocka_unit_test(test_every_plain_way_to_write_a_value_is_edited_in_place),
