@@ -400,6 +400,7 @@ static void test_manifest_of_1_tib_of_nothing_is_a_few_bytes(void **state)
     assert_int_equal(manifest_init(&manifest, TIB, NULL), 0);
     AUTO_FREE char *data = written(&manifest, &length);
     assert_int_equal(length, HEADER + 4 + 32);
+    assert_int_equal(load_le32(data + HEADER), (1 << 24) - 1); /* one run, skipped */
 }
 
 static void test_manifest_write_refuses_an_image_outside_its_folder(void **state)
