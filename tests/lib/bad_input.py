@@ -21,7 +21,8 @@ import zlib
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server_test import REHOST, ROOT, SKIP, Failure, check, free_ranges, partitions, run, say  # noqa: E402
+from server_test import (REHOST, ROOT, SKIP, Failure, check, free_ranges, partitions,  # noqa: E402
+                         run, say)
 
 MIB = 1 << 20
 SECTOR = 512
@@ -519,8 +520,8 @@ def test_full_target(disk):
 def guest_tree(name, release, modules):
     """What inspection looks at, of a Debian that nobody could boot."""
     root = path(name)
-    for folder in ("bin", "boot/grub", "dev", "etc/default", "etc/network", "lib/modules", "proc", "root", "run",
-                   "sbin", "sys", "tmp", "usr/lib", "var/lib/dpkg"):
+    for folder in ("bin", "boot/grub", "dev", "etc/default", "etc/network", "lib/modules",
+                   "proc", "root", "run", "sbin", "sys", "tmp", "usr/lib", "var/lib/dpkg"):
         os.makedirs(os.path.join(root, folder))
     files = {"etc/os-release": release, "etc/hostname": "phony\n",
              "etc/fstab": "/dev/sda2 / ext4 defaults 0 1\n",
@@ -561,7 +562,8 @@ def converted(what, disk, says, codes=(WARNINGS,)):
         return
     out, truth = read(copied(target)), read(image)
     if what != "no kernel with virtio":  # there fstab may well be fixed
-        check(all(out[a:b] == truth[a:b] for a, b in everything(kept)), "%s: used bytes are lost" % what)
+        check(all(out[a:b] == truth[a:b] for a, b in everything(kept)),
+              "%s: used bytes are lost" % what)
     check(json.loads(read(target + "/report.json")), "%s: an empty report" % what)
     shutil.rmtree(target)
 
@@ -641,7 +643,8 @@ def test_kill():
     convert("after the kills", big, target, *COPY_ONLY, codes=(OK, WARNINGS))
     out = read(copied(target))
     truth = read(big)
-    check(all(out[a:b] == truth[a:b] for a, b in everything(kept)), "the copy after the kills is wrong")
+    check(all(out[a:b] == truth[a:b] for a, b in everything(kept)),
+          "the copy after the kills is wrong")
     shutil.rmtree(target)
     say("killed %d times while copying (%.1f s)" % (killed, whole))
     server = run(os.path.join(ROOT, "tests/fixtures/make-server"),
