@@ -36,6 +36,15 @@ int convert_open(struct convert *convert, const struct option_list *paths, struc
     return 0;
 }
 
+/* Who asks for no fix says that the machine needs none; who wanted one and got none, needs care. */
+static struct definition_hardware hardware_for(const struct convert *convert)
+{
+    if (convert->options->is_fix_skipped)
+        return (struct definition_hardware){GUEST_BUS_VIRTIO_BLK, GUEST_NIC_VIRTIO};
+    return definition_hardware_for(convert->fix == CONVERT_NOT_FIXED ? NULL
+                                                                     : convert->fixing.system);
+}
+
 static int define(struct convert *convert, struct error *err)
 {
     const struct convert_options *options = convert->options;
@@ -47,7 +56,7 @@ static int define(struct convert *convert, struct error *err)
                                             .format = convert->format,
                                             .memory_bytes = options->memory_bytes,
                                             .cpus = options->cpus,
-                                            .is_fixed = convert->fix != CONVERT_NOT_FIXED};
+                                            .hardware = hardware_for(convert)};
     if (convert->fixing.nics.count == 0)
         nics_choose(NULL, &convert->given, convert->machine_id, &convert->fixing.nics,
                     convert->log);

@@ -14,10 +14,10 @@
 
 #define NAME_MAX_LENGTH 63
 
-struct definition_hardware definition_hardware_for(const struct system *system, bool is_fixed)
+struct definition_hardware definition_hardware_for(const struct system *system)
 {
     struct definition_hardware hardware = {GUEST_BUS_SATA, GUEST_NIC_E1000};
-    if (!system || !is_fixed || system->kernel_count == 0)
+    if (!system || system->kernel_count == 0)
         return hardware;
     /* The newest is what boots unless somebody chooses. */
     const struct system_kernel *kernel = &system->kernels[0];
@@ -162,7 +162,7 @@ static void set_unknown(struct guest *guest, const struct sources *sources)
 struct guest *definition_new(const struct sources *sources, const struct system *system,
                              const struct nics *nics, const struct definition_options *options)
 {
-    struct definition_hardware hardware = definition_hardware_for(system, options->is_fixed);
+    struct definition_hardware hardware = options->hardware;
     AUTO_FREE char *name = choose_name(system, options);
     struct guest *guest = guest_new(name);
     bool has_id = system && system->machine_id && system->machine_id[0];

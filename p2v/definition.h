@@ -21,8 +21,8 @@ struct definition_hardware {
     enum guest_nic_model nic_model;
 };
 
-/* is_fixed: the fixers ran, or found nothing to do. `system` may be NULL. */
-struct definition_hardware definition_hardware_for(const struct system *system, bool is_fixed);
+/* What a fixed system can drive: virtio where its newest kernel has it. `system` may be NULL. */
+struct definition_hardware definition_hardware_for(const struct system *system);
 
 struct definition_options {
     const char *name; /* --name, or NULL: the host name, or folder_name */
@@ -31,7 +31,7 @@ struct definition_options {
     const char *format;     /* of the disks: "qcow2" */
     uint64_t memory_bytes;  /* 0: the default */
     unsigned cpus;          /* 0: the default */
-    bool is_fixed;
+    struct definition_hardware hardware;
 };
 
 /* The whole definition; the disks are called disk0.FORMAT and so on. NULL-safe on system. */

@@ -82,7 +82,7 @@ static int keep_overlay(struct fix_run *fix, const struct machine *machine, size
 /* A copy that was not fixed before has hardware for the doubtful; now it can have virtio. */
 static void upgrade_hardware(struct guest *guest, const struct fixing *fixing)
 {
-    struct definition_hardware hardware = definition_hardware_for(fixing->system, true);
+    struct definition_hardware hardware = definition_hardware_for(fixing->system);
     bool has_names = false;
     for (size_t i = 0; i < guest->disk_count; i++) {
         if (guest->disks[i].bus == GUEST_BUS_SATA)

@@ -49,34 +49,61 @@ static int open_image(struct source *source, const char *format, const char *bac
     return 0;
 }
 
+/* The last sector that the four entries of an MBR reach; a protective one may say 'all'. */
+static uint64_t mbr_last_sector(const uint8_t *mbr)
+{
+    uint64_t last = 0;
+    if (mbr[510] != 0x55 || mbr[511] != 0xaa)
+        return 0;
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *entry = mbr + 446 + 16 * i;
+        uint64_t count = load_le32(entry + 12);
+        if (entry[4] != 0 && count > 0 && count != UINT32_MAX)
+            last = max_u64(last, load_le32(entry + 8) + count - 1);
+    }
+    return last;
+}
+
+/* The last sector that a GPT's header claims: its backup, the usable ones. */
+static uint64_t gpt_last_sector(const uint8_t *header)
+{
+    if (memcmp(header, "EFI PART", 8) != 0)
+        return 0;
+    return max_u64(load_le64(header + 32), load_le64(header + 48));
+}
+
+static uint64_t last_sector(const struct block_source *disk, const struct partition_table *table,
+                            uint64_t sector)
+{
+    uint8_t sectors[2 * 4096] = {0};
+    size_t length = (size_t)min_u64(2 * sector, disk->size_bytes);
+    if (block_source_read(disk, 0, sectors, length, NULL) != 0)
+        return 0;
+    if (table->kind == PARTITION_TABLE_GPT)
+        return gpt_last_sector(sectors + sector);
+    /* No table: what the disk starts with may be a boot sector, unless it protects a GPT. */
+    bool is_protective = sectors[446 + 4] == 0xee;
+    return table->kind == PARTITION_TABLE_MBR || is_protective ? mbr_last_sector(sectors) : 0;
+}
+
 /*
- * A file that is shorter than its partition table says lost its end on the way here. Only the
- * entries whose meaning is beyond doubt are looked at: the four of an MBR, a GPT's own claim.
+ * A file that is shorter than its partition table says lost its end on the way here. Only claims
+ * whose meaning is beyond doubt are looked at. A backup GPT that was found stands at the end, so
+ * nothing is missing.
  */
 bool source_is_cut_off(const struct block_source *disk, const struct partition_table *table,
                        struct error *err)
 {
-    uint8_t sectors[2 * 4096];
-    uint64_t sector = table->sector_size;
-    /* A backup GPT that was found stands at the end: nothing is missing. */
-    if (table->kind == PARTITION_TABLE_NONE || table->is_backup_used || sector > 4096 ||
-        disk->size_bytes < 2 * sector || block_source_read(disk, 0, sectors, 2 * sector, NULL) != 0)
+    uint64_t sector = table->sector_size == 4096 ? 4096 : 512;
+    if (table->is_backup_used)
         return false;
-    uint64_t needed = 0;
-    if (table->kind == PARTITION_TABLE_GPT && memcmp(sectors + sector, "EFI PART", 8) == 0)
-        needed = load_le64(sectors + sector + 48); /* LastUsableLBA, inclusive */
-    for (int i = 0; table->kind == PARTITION_TABLE_MBR && i < 4; i++) {
-        const uint8_t *entry = sectors + 446 + 16 * i;
-        uint64_t count = load_le32(entry + 12);
-        if (entry[4] != 0 && count > 0)
-            needed = max_u64(needed, load_le32(entry + 8) + count - 1);
-    }
-    if (needed < disk->size_bytes / sector)
+    uint64_t last = last_sector(disk, table, sector);
+    if (last == 0 || last < disk->size_bytes / sector)
         return false;
     error_set(err, 0,
               "the image is cut off: its partition table describes a disk of at least %" PRIu64
               " bytes, %" PRIu64 " are there",
-              needed < UINT64_MAX / sector ? (needed + 1) * sector : UINT64_MAX, disk->size_bytes);
+              last < UINT64_MAX / sector ? (last + 1) * sector : UINT64_MAX, disk->size_bytes);
     return true;
 }
 
@@ -85,6 +112,8 @@ static int check_size(const struct source *source, struct error *err)
     uint64_t size = source->block->size_bytes;
     if (size == 0)
         return error_set(err, 0, "it is empty");
+    if (size < 512)
+        return error_set(err, 0, "it has %" PRIu64 " bytes: less than a disk's sector", size);
     if (size > IMAGE_MAX_SIZE)
         return error_set(err, EFBIG, "a disk of %" PRIu64 " bytes", size);
     return 0;
