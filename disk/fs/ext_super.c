@@ -132,6 +132,9 @@ static void check_descriptors(const uint8_t *super, uint32_t block_size, uint64_
     uint64_t blocks = div_round_up(groups * size, block_size);
     if (blocks >= block_count(super))
         usedmap_doubt(map, "ext: more group descriptors than blocks");
+    if (groups * size > EXT_MAX_DESCRIPTOR_BYTES)
+        usedmap_doubt(map, "ext: too many group descriptors (%llu bytes)",
+                      (unsigned long long)(groups * size));
     if ((incompat & EXT2_FEATURE_INCOMPAT_META_BG) && FIELD32(super, s_first_meta_bg) > blocks)
         usedmap_doubt(map, "ext: impossible first meta group %u", FIELD32(super, s_first_meta_bg));
     if (FIELD16(super, s_reserved_gdt_blocks) > block_size / 4)

@@ -459,6 +459,69 @@ static void test_ext_claims_of_64_tebibytes_cost_nothing(void **state)
     sparse_fini(&volume);
 }
 
+/* CRC-16 (reflected 0x8005), as group descriptors without metadata_csum have it. */
+static uint16_t crc16(uint16_t crc, const uint8_t *data, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        crc ^= data[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = (uint16_t)(crc & 1 ? crc >> 1 ^ 0xa001 : crc >> 1);
+    }
+    return crc;
+}
+
+#define SCATTERED_GROUPS 131072u
+
+static void put_scattered_super(uint8_t *super)
+{
+    memset(super, 0, 1024);
+    store_le32(super - 1024 + SUPER(s_inodes_count), 8 * SCATTERED_GROUPS);
+    store_le32(super - 1024 + SUPER(s_blocks_count), 1 + 256 * SCATTERED_GROUPS);
+    store_le32(super - 1024 + SUPER(s_first_data_block), 1);
+    store_le32(super - 1024 + SUPER(s_blocks_per_group), 256);
+    store_le32(super - 1024 + SUPER(s_clusters_per_group), 256);
+    store_le32(super - 1024 + SUPER(s_inodes_per_group), 8);
+    store_le16(super - 1024 + SUPER(s_magic), EXT2_SUPER_MAGIC);
+    store_le16(super - 1024 + SUPER(s_state), EXT2_VALID_FS);
+    store_le32(super - 1024 + SUPER(s_rev_level), 1);
+    store_le16(super - 1024 + SUPER(s_inode_size), 128);
+    store_le32(super - 1024 + SUPER(s_feature_incompat), EXT4_FEATURE_INCOMPAT_FLEX_BG);
+    store_le32(super - 1024 + SUPER(s_feature_ro_compat),
+               EXT4_FEATURE_RO_COMPAT_GDT_CSUM | EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER);
+}
+
+/* Every structure of every group is alone and before the last one: the worst order to add in. */
+static void test_ext_scattered_structures_cost_no_more_than_sorting_them(void **state)
+{
+    struct fixture *f = *state;
+    struct sparse volume;
+    double start;
+
+    sparse_init(&volume, (1 + 256 * (uint64_t)SCATTERED_GROUPS) * 1024, 0);
+    uint8_t *super = sparse_at(&volume, 1024, 1024);
+    uint8_t *descriptors = sparse_at(&volume, 2048, SCATTERED_GROUPS * 32);
+    put_scattered_super(super);
+    for (uint32_t group = 0; group < SCATTERED_GROUPS; group++) {
+        uint8_t *descriptor = descriptors + 32 * (size_t)group, number[4];
+        uint32_t top = 256 * SCATTERED_GROUPS - 8 * group;
+
+        store_le32(descriptor, top);
+        store_le32(descriptor + 4, top - 2);
+        store_le32(descriptor + 8, top - 4);
+        store_le16(descriptor + 18, EXT2_BG_BLOCK_UNINIT);
+        store_le32(number, group);
+        uint16_t crc = crc16(0xffff, super + 0x68, 16);
+        crc = crc16(crc, number, 4);
+        store_le16(descriptor + 30, crc16(crc, descriptor, 30));
+    }
+    start = cpu_seconds();
+    assert_int_equal(usedmap_read(&ext_driver, &volume.source, &f->map, NULL), 0);
+    assert_string_equal(f->map.doubt, "");
+    assert_true(f->map.used.count > SCATTERED_GROUPS * 3);
+    assert_true(cpu_seconds() - start < 5);
+    sparse_fini(&volume);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -482,6 +545,7 @@ int main(void)
         CASE(test_ext_truncated_volume_is_doubted),
         CASE(test_ext_volume_that_cannot_be_read_is_doubted),
         CASE(test_ext_claims_of_64_tebibytes_cost_nothing),
+        CASE(test_ext_scattered_structures_cost_no_more_than_sorting_them),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
