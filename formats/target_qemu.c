@@ -336,8 +336,11 @@ static const char script_network[] =
 /* A NIC's own network is named in a comment: its text may be anything but a new line. */
 static void add_network(struct text *out, const struct guest *guest)
 {
-    text_add(out, "helpers=deny # the bridge helper is a program of its own, with privileges\n"
-                  "[ \"${NET:-user}\" != bridge ] || helpers=allow\n");
+    text_add(out, "forks=deny # but for the bridge helper, and to go into the background\n"
+                  "[ \"${NET:-user}\" != bridge ] || forks=allow\n"
+                  "for option in \"$@\"; do\n"
+                  "    [ \"$option\" != -daemonize ] || forks=allow\n"
+                  "done\n");
     if (guest->nic_count > 0)
         text_add(out, script_network);
     for (size_t i = 0; i < guest->nic_count; i++) {
@@ -418,7 +421,7 @@ static void add_command(struct text *out, const struct guest *guest)
 
     text_addf(out,
               "\nexec \"$QEMU\" -nodefaults -no-user-config -name guest=%s -uuid %s \\\n"
-              "    -sandbox \"on,obsolete=deny,elevateprivileges=$helpers,spawn=$helpers,"
+              "    -sandbox \"on,obsolete=deny,elevateprivileges=$forks,spawn=$forks,"
               "resourcecontrol=deny\" \\\n",
               guest->name, guest->uuid);
     add_machine(out, guest);

@@ -16,7 +16,7 @@ done
 [ -x "$definetool" ] || make -s "${definetool#"$top"/}"
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap '[ ! -s "$work/pid" ] || kill "$(cat "$work/pid")"; rm -rf "$work"' EXIT
 cd "$work"
 export ACCEL=tcg
 failures=0
@@ -246,6 +246,16 @@ define overlay "$(disk virtio-blk disk0.qcow2 qcow2 ', "backing": "base.raw"')" 
 static_checks overlay
 boot overlay 60 -snapshot
 contains "overlay with -snapshot boots" overlay/serial 'booted from here'
+
+# --- in the background, UEFI with writes discarded -----------------------------------------------
+
+cp uefi/web01.nvram store
+ask uefi -snapshot
+check "-snapshot leaves the variables alone" cmp store uefi/web01.nvram
+check "-daemonize" env SERIAL=null sh virtio-blk-virtio/start.sh -S -daemonize \
+    -pidfile "$work/pid" -qmp "unix:$work/qmp,server=on,wait=off"
+check "it runs in the background" test -S qmp
+[ ! -s pid ] || kill "$(cat pid)"
 
 # --- hostile texts -------------------------------------------------------------------------------
 
