@@ -9,13 +9,6 @@
 
 #define FOLDER "/etc/systemd/network"
 
-/* Patterns and negations name no interface. */
-static bool is_plain_name(struct span name)
-{
-    return name.length && *name.start != '!' && !span_contains(name, "*") &&
-           !span_contains(name, "?") && !span_contains(name, "[");
-}
-
 static void read_entry(struct system_interface *interface, const struct keyfile *entry)
 {
     struct span word, rest = entry->value;
@@ -37,8 +30,7 @@ static void read_network(struct interface_list *list, const char *path, const ch
     if (!keyfile_find(text, "Match", "Name", &names))
         return;
     while (span_next_word(&names, &name)) {
-        if (!is_plain_name(name))
-            continue;
+        /* a pattern, or "!name", is no valid name, and is not added */
         struct system_interface *interface = interface_list_add(list, name, path);
         struct keyfile entry = {.position = text};
         while (interface && keyfile_next(&entry))

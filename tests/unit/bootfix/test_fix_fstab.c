@@ -83,13 +83,13 @@ static void test_debian_13_names_a_swap_with_a_random_key_by_partition(void **st
     phony_fini(&phony);
 }
 
-static void test_a_random_key_never_gets_the_uuid_that_an_old_swap_left(void **state)
+static void test_a_random_key_never_gets_the_uuid_that_an_old_life_left(void **state)
 {
     (void)state;
     struct phony phony;
     phony_init_debian13(&phony);
     struct system_volume *volume = &phony.system->volumes[2];
-    volume->type = text_copy("swap");
+    volume->type = text_copy("crypto_LUKS");
     volume->uuid = text_copy("13131313-dead-4000-8000-000000000013");
     plan_fix(&phony);
     AUTO_FREE char *text = phony_planned(&phony, "/etc/crypttab");
@@ -139,6 +139,22 @@ static void test_a_line_whose_type_does_not_fit_is_left_alone(void **state)
     plan_fix(&phony);
     assert_null(phony_find_edit(&phony, "/etc/fstab"));
     assert_true(phony_has_note(&phony, true, "holds something else"));
+    phony_fini(&phony);
+}
+
+static void test_drives_with_discs_and_lists_of_types_are_understood(void **state)
+{
+    (void)state;
+    struct phony phony;
+    phony_init_debian11(&phony);
+    phony_add(
+        &phony, "/etc/fstab",
+        "/dev/hdc /media/cdrom udf,iso9660 user 0 0\n/dev/sda1 /boot xfs,ext4 defaults 0 2\n");
+    plan_fix(&phony);
+    check_file(&phony, "/etc/fstab",
+               "/dev/hdc /media/cdrom udf,iso9660 user 0 0\n"
+               "UUID=11111111-0003-4000-8000-000000000011 /boot xfs,ext4 defaults 0 2\n");
+    assert_int_equal(phony.plan.note_count, 0);
     phony_fini(&phony);
 }
 
@@ -194,10 +210,11 @@ int main(void)
         cmocka_unit_test(test_debian_11_gets_uuids_and_keeps_comments_and_columns),
         cmocka_unit_test(test_debian_12_keeps_network_mapper_and_memory_file_systems),
         cmocka_unit_test(test_debian_13_names_a_swap_with_a_random_key_by_partition),
-        cmocka_unit_test(test_a_random_key_never_gets_the_uuid_that_an_old_swap_left),
+        cmocka_unit_test(test_a_random_key_never_gets_the_uuid_that_an_old_life_left),
         cmocka_unit_test(test_luks_is_named_by_its_own_uuid),
         cmocka_unit_test(test_a_disk_that_was_not_converted_is_left_with_a_warning),
         cmocka_unit_test(test_a_line_whose_type_does_not_fit_is_left_alone),
+        cmocka_unit_test(test_drives_with_discs_and_lists_of_types_are_understood),
         cmocka_unit_test(test_other_ways_to_resume_stay),
         cmocka_unit_test(test_a_file_without_a_last_newline_stays_without),
         cmocka_unit_test(test_replacing_a_field_keeps_the_next_column_where_it_fits),

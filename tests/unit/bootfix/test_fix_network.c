@@ -97,6 +97,7 @@ static void test_without_systemd_and_rules_a_rule_is_written(void **state)
                                  "NAME=\"eth0\"\n"));
     assert_non_null(strstr(text, "ATTR{address}==\"52:54:00:00:00:02\", ATTR{type}==\"1\", "
                                  "NAME=\"eth1\"\n"));
+    assert_int_equal(phony.plan.note_count, 0);
     phony_fini(&phony);
 }
 
@@ -209,13 +210,13 @@ static void test_files_that_match_by_the_old_mac_follow_to_the_new_one(void **st
     init_one(&phony, "eno1");
     phony_add_nic(&phony, "eno2", "52:54:00:00:00:02");
     phony_add(&phony, "/etc/systemd/network/a.network",
-              "[Match]\nMACAddress=00:00:5E:00:53:01\nName=eno1\n[Network]\nDHCP=yes\n");
+              "# f00:00:5E:00:53:01\n[Match]\nMACAddress=00:00:5E:00:53:01\nName=eno1\n");
     phony_add(&phony, "/etc/systemd/network/b.network",
               "[Match]\nMACAddress=52:54:00:00:00:01\nName=eno2\n[Network]\nDHCP=yes\n");
     assert_int_equal(interfaces_read(files_memory_files(phony.memory), phony.system, &err), 0);
     plan_fix(&phony);
     check_file(&phony, "/etc/systemd/network/a.network",
-               "[Match]\nMACAddress=52:54:00:00:00:01\nName=eno1\n[Network]\nDHCP=yes\n");
+               "# f00:00:5E:00:53:01\n[Match]\nMACAddress=52:54:00:00:00:01\nName=eno1\n");
     check_file(&phony, "/etc/systemd/network/b.network",
                "[Match]\nMACAddress=52:54:00:00:00:02\nName=eno2\n[Network]\nDHCP=yes\n");
     phony_fini(&phony);
@@ -236,6 +237,19 @@ static void test_a_kept_mac_changes_none_of_the_guests_files(void **state)
     phony_fini(&phony);
 }
 
+static void test_links_are_told_apart_by_what_they_ask_for(void **state)
+{
+    (void)state;
+    static const char mac[] = "52:54:00:00:00:01";
+    assert_true(link_file_matches_mac("[Match]\nPermanentMACAddress=52:54:00:00:00:01\n", mac));
+    assert_false(link_file_matches_mac("[Match]\nMACAddress=52:54:00:00:00:02\n", mac));
+    assert_false(link_file_matches_mac("[Match]\nMACAddress=52:54:00:00:00:01\nDriver=igb\n", mac));
+    assert_false(link_file_matches_mac("[Link]\nMACAddress=52:54:00:00:00:01\n", mac));
+    assert_true(link_file_may_rename("[Link]\nNamePolicy=path\n", mac));
+    assert_false(link_file_may_rename("[Match]\nPath=pci-*\n[Link]\nName=x\n", mac));
+    assert_false(link_file_may_rename("[Match]\nOriginalName=*\n[Link]\nMTUBytes=9000\n", mac));
+}
+
 static void test_rules_are_told_apart_by_what_they_ask_for(void **state)
 {
     (void)state;
@@ -250,6 +264,11 @@ static void test_rules_are_told_apart_by_what_they_ask_for(void **state)
     static const char upper[] = "SUBSYSTEM==\"net\", ATTR{address}==\"52:54:00:00:00:0A\", "
                                 "NAME=\"eth0\"";
     assert_false(udev_rule_matches_mac((struct span){upper, strlen(upper)}, "52:54:00:00:00:0a"));
+    static const char slot[] = "SUBSYSTEM==\"net\", KERNELS==\"0000:03:00.0\", "
+                               "ATTR{address}==\"52:54:00:00:00:01\", NAME=\"eth0\"";
+    assert_false(udev_rule_matches_mac((struct span){slot, strlen(slot)}, "52:54:00:00:00:01"));
+    static const char comment[] = " # SUBSYSTEM==\"net\", NAME=\"eth0\"";
+    assert_false(udev_rule_names((struct span){comment, strlen(comment)}, "eth0"));
     static const char open[] = "NAME=\"eth0";
     assert_false(udev_rule_find((struct span){open, strlen(open)}, "NAME", &value));
 }
@@ -270,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_names_that_are_none_never_become_files),
         cmocka_unit_test(test_files_that_match_by_the_old_mac_follow_to_the_new_one),
         cmocka_unit_test(test_a_kept_mac_changes_none_of_the_guests_files),
+        cmocka_unit_test(test_links_are_told_apart_by_what_they_ask_for),
         cmocka_unit_test(test_rules_are_told_apart_by_what_they_ask_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

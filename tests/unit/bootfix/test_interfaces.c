@@ -68,6 +68,8 @@ static void test_netmasks_become_prefix_lengths(void **state)
                    "eth0[192.0.2.1/25]");
     check_ifupdown("iface eth0 inet static\n address 192.0.2.1\n netmask 255.0.255.0\n",
                    "eth0[192.0.2.1]");
+    check_ifupdown("iface eth0 inet static\n address 192.0.2.1\n netmask 24\n netmask 25\n",
+                   "eth0[192.0.2.1/24]");
     check_ifupdown("iface eth0 inet6 static\n address 2001:db8::1\n netmask 64\n",
                    "eth0[2001:db8::1/64]");
 }
@@ -110,6 +112,7 @@ static void test_sources_are_followed_by_name_by_pattern_and_by_folder(void **st
               "source /etc/network/one\n");
     phony_add(&phony, "/etc/network/interfaces.d/a.cfg", "iface eth10 inet dhcp\n");
     phony_add(&phony, "/etc/network/interfaces.d/b.bak", "iface eth8 inet dhcp\n");
+    phony_add(&phony, "/etc/network/interfaces.d/.c.cfg", "iface eth9 inet dhcp\n");
     phony_add(&phony, "/etc/network/more/eth2", "iface eth2 inet dhcp\n");
     phony_add(&phony, "/etc/network/more/eth7.dpkg-old", "iface eth7 inet dhcp\n");
     phony_add(&phony, "/etc/network/one", "iface eth1 inet dhcp\n");
@@ -126,6 +129,22 @@ static void test_files_that_source_themselves_come_to_an_end(void **state)
               "source /etc/network/*\nsource /etc/network/*\niface eth0 inet dhcp\n");
     phony_add(&phony, "/etc/network/b", "source /etc/network/*\niface eth1 inet dhcp\n");
     check_interfaces(&phony, "eth0[dhcp]; eth1[dhcp]");
+    phony_fini(&phony);
+}
+
+static void test_sources_of_sources_are_read_down_to_the_limit(void **state)
+{
+    (void)state;
+    struct phony phony;
+    phony_init(&phony);
+    phony_add(&phony, "/etc/network/interfaces", "source /etc/network/1\n");
+    for (int i = 1; i < 9; i++) {
+        AUTO_FREE char *path = text_format("/etc/network/%d", i);
+        AUTO_FREE char *text =
+            text_format("iface eth%d inet dhcp\nsource /etc/network/%d\n", i, i + 1);
+        phony_add(&phony, path, text);
+    }
+    check_interfaces(&phony, "eth1[dhcp]; eth2[dhcp]; eth3[dhcp]; eth4[dhcp]");
     phony_fini(&phony);
 }
 
@@ -206,7 +225,7 @@ static void test_netplan_is_read_by_its_indentation(void **state)
               "  ethernets:\n    eno1:\n      dhcp4: true\n    eno2:\n      match:\n"
               "        macaddress: \"00:00:5E:00:53:04\"\n      addresses:\n"
               "        - 192.0.2.5/24\n        - \"2001:db8::5/64\"\n      nameservers:\n"
-              "        addresses: [192.0.2.3]\n    eno3:\n      addresses: [192.0.2.6/24, "
+              "        addresses:\n        - 192.0.2.3\n    eno3:\n      addresses: [192.0.2.6/24, "
               "'192.0.2.7/24']\n      dhcp4: no\n  bonds:\n    lag:\n      interfaces: [eno1]\n"
               "      addresses: [192.0.2.99/24]\n");
     check_interfaces(&phony, "eno1[dhcp]; eno2[192.0.2.5/24 2001:db8::5/64]00:00:5e:00:53:04; "
@@ -247,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_comments_and_continued_lines_are_understood),
         cmocka_unit_test(test_sources_are_followed_by_name_by_pattern_and_by_folder),
         cmocka_unit_test(test_files_that_source_themselves_come_to_an_end),
+        cmocka_unit_test(test_sources_of_sources_are_read_down_to_the_limit),
         cmocka_unit_test(test_names_and_addresses_that_are_none_are_dropped),
         cmocka_unit_test(test_more_interfaces_than_the_limit_are_not_read),
         cmocka_unit_test(test_networkd_names_are_read_and_patterns_are_not),

@@ -47,9 +47,12 @@ static void test_a_later_fixer_reads_what_an_earlier_one_writes(void **state)
     assert_string_equal(text, "new\n");
     plan_write(&phony->plan, "g", "/etc/other", "newer\n", 0644, "because", &err);
     assert_int_equal(phony->plan.edit_count, 1);
+    plan_write(&phony->plan, "h", "/etc/other", "newer\n", 0644, "because", &err);
+    assert_string_equal(phony->plan.edits[0].reason, "why; because");
+    plan_write(&phony->plan, "h", "/etc/other", "newest\n", 0644, "why", &err);
     assert_string_equal(phony->plan.edits[0].reason, "why; because");
     assert_string_equal(phony->plan.edits[0].before, "other\n");
-    assert_string_equal(phony->plan.edits[0].after, "newer\n");
+    assert_string_equal(phony->plan.edits[0].after, "newest\n");
 }
 
 static void test_writing_the_original_again_takes_the_edit_back(void **state)

@@ -187,6 +187,26 @@ static void test_a_shared_uuid_gives_way_to_the_partuuid(void **state)
     assert_string_equal(name, "PARTUUID=12121212-aa02-4000-8000-000000000012");
 }
 
+static void test_a_btrfs_on_two_disks_keeps_its_uuid(void **state)
+{
+    struct phony *phony = *state;
+    char name[SPEC_NAME_SIZE];
+    phony_add_volume(phony, 0, 7, "btrfs", "bbbbbbbb-0001-4000-8000-000000000001", "1-07");
+    struct system_volume *volume =
+        phony_add_volume(phony, 1, 7, "btrfs", "bbbbbbbb-0001-4000-8000-000000000001", "2-07");
+    assert_true(spec_stable_name(phony->system, volume, name));
+    assert_string_equal(name, "UUID=bbbbbbbb-0001-4000-8000-000000000001");
+}
+
+static void test_a_shared_partuuid_names_nothing(void **state)
+{
+    struct phony *phony = *state;
+    char name[SPEC_NAME_SIZE];
+    phony_add_volume(phony, 0, 7, NULL, NULL, "00000000-01");
+    struct system_volume *volume = phony_add_volume(phony, 1, 7, NULL, NULL, "00000000-01");
+    assert_false(spec_stable_name(phony->system, volume, name));
+}
+
 static void test_a_uuid_with_strange_bytes_is_never_written(void **state)
 {
     struct phony *phony = *state;
@@ -213,6 +233,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_shared_uuid_gives_way_to_the_partuuid, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_a_btrfs_on_two_disks_keeps_its_uuid, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_shared_partuuid_names_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_uuid_with_strange_bytes_is_never_written, setup,
                                         teardown),
     };
