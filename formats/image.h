@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Disk images: one interface, one driver per format in formats/NAME.c, collected in image_drivers[].
+ * Disk images: one interface, one driver per format in formats/NAME.c, collected in
+ * image_drivers[].
  *
  * Reading: image_open gives a block source. Writing comes in two kinds. A *new* image
  * (image_create) is written once, mostly in order, by any number of threads, and becomes valid
@@ -30,16 +31,16 @@ struct image_driver;
 struct image {
     struct block_source source;
     const struct image_driver *driver;
-    char *path;      /* as opened, owned */
+    char *path; /* as opened, owned */
     bool is_writable;
-    bool is_new;     /* created, not yet finished */
+    bool is_new; /* created, not yet finished */
 };
 
 enum image_compression { IMAGE_COMPRESSION_NONE, IMAGE_COMPRESSION_ZLIB, IMAGE_COMPRESSION_ZSTD };
 
 struct image_open_options {
-    const char *format;         /* a driver's name, or NULL: told from the header (raw if none) */
-    bool is_writable;           /* backing files are opened read-only all the same */
+    const char *format; /* a driver's name, or NULL: told from the header (raw if none) */
+    bool is_writable;   /* backing files are opened read-only all the same */
     /*
      * The folder that backing files must lie in, after resolving links; NULL: an image with a
      * backing file is refused. A backing file's format is the one its header names, and raw when
@@ -53,13 +54,13 @@ struct image_open_options {
  * image, escaped, NULL when absent.
  */
 struct image_info {
-    uint32_t cluster_size;       /* 0 for formats without clusters */
+    uint32_t cluster_size; /* 0 for formats without clusters */
     const char *backing_file;
     const char *backing_format;
-    unsigned version;            /* of the format, 0 when it has none */
+    unsigned version;                   /* of the format, 0 when it has none */
     enum image_compression compression; /* the method of its compressed clusters, if any */
-    unsigned snapshots;          /* internal snapshots present (not used) */
-    uint64_t allocated_bytes;    /* size on disk of the file */
+    unsigned snapshots;                 /* internal snapshots present (not used) */
+    uint64_t allocated_bytes;           /* size on disk of the file */
 };
 
 struct image_create_options {
@@ -85,7 +86,7 @@ struct image *image_create(const char *path, const struct image_create_options *
 /*
  * Writes any range. Threads may write *different* ranges at once; a new image wants them aligned
  * to its cluster (64 KiB), except at its end. What a new image was never given reads as zeroes (or
- * as the backing file).
+ * as the backing file, once the overlay was finished and opened again).
  */
 int image_write(struct image *image, uint64_t offset, const void *data, size_t length,
                 struct error *err);
@@ -94,8 +95,10 @@ int image_write(struct image *image, uint64_t offset, const void *data, size_t l
 int image_write_zeroes(struct image *image, uint64_t offset, uint64_t length, struct error *err);
 
 /*
- * Stores one whole 64 KiB cluster of a new image as the compressed frame given (a zstd frame or a
- * raw deflate stream, as options.compression said), as it is. ENOTSUP where the driver cannot.
+ * Stores one whole 64 KiB cluster of a new image as the compressed frame given, as it is: a zstd
+ * frame or a raw deflate stream with a window of at most 4 KiB (window bits -12; QEMU reads no
+ * larger one), as options.compression said. It must inflate to exactly 64 KiB, also at the end of
+ * the disk, and be smaller than that (EINVAL). ENOTSUP where the driver cannot.
  */
 int image_write_frame(struct image *image, uint64_t offset, const void *frame, size_t length,
                       struct error *err);
@@ -103,7 +106,10 @@ int image_write_frame(struct image *image, uint64_t offset, const void *frame, s
 /* Everything written so far is on stable storage when it returns. */
 int image_flush(struct image *image, struct error *err);
 
-/* A new image becomes valid: metadata, fsync, header, fsync. For an existing one: image_flush. */
+/*
+ * A new image becomes valid: metadata, fsync, header, fsync. It can be read after that; to write
+ * on, open it again. Refused when any write has failed before. For an existing one: image_flush.
+ */
 int image_finish(struct image *image, struct error *err);
 
 /* NULL-safe. A new image that was not finished is left invalid; removing it is the caller's. */

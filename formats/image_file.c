@@ -71,6 +71,15 @@ int image_file_lock(int fd, bool is_writable, struct error *err)
     return test_bytes(fd, LOCK_HAVE, both_deny, err);
 }
 
+/* Nothing to add to what the system says: the caller names the file and what was done. */
+static int system_error(struct error *err, int errnum)
+{
+    error_set(err, 0, "%s", strerror(errnum));
+    if (err)
+        err->errnum = errnum;
+    return -1;
+}
+
 static int check_kind(int fd, struct error *err)
 {
     struct stat status;
@@ -100,10 +109,8 @@ int image_file_open(const char *path, bool is_writable, struct error *err)
     AUTO_CLOSE int fd =
         is_writable ? open_for_writing(path) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-    if (fd < 0) {
-        error_set(err, errno, "%s", is_writable ? "for writing" : "for reading");
-        return -1;
-    }
+    if (fd < 0)
+        return is_writable ? error_set(err, errno, "for writing") : system_error(err, errno);
     if (check_kind(fd, err) < 0 || image_file_lock(fd, is_writable, err) < 0)
         return -1;
     return take_fd(&fd);
@@ -123,10 +130,8 @@ int image_file_create(const char *path, bool may_be_device, struct error *err)
 
     AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 
-    if (fd < 0) {
-        error_set(err, errno, "new file");
-        return -1;
-    }
+    if (fd < 0)
+        return system_error(err, errno);
     if (image_file_lock(fd, true, err) < 0) {
         unlink(path);
         return -1;

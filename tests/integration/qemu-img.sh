@@ -14,7 +14,12 @@ done
 
 work=$(mktemp -d)
 holder=
-cleanup() { [ -z "$holder" ] || kill "$holder" 2>/dev/null || true; rm -rf "$work"; }
+loop=
+cleanup() {
+    [ -z "$holder" ] || kill "$holder" 2>/dev/null || true
+    [ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || true
+    rm -rf "$work"
+}
 trap cleanup EXIT
 cd "$work"
 failures=0
@@ -202,6 +207,50 @@ qemu-img create -q -f qcow2 empty.qcow2 3T
 check "3 TiB of nothing" "$imgtool" convert empty.qcow2 qcow2 "$work" ours3T.qcow2 qcow2 none
 check "3 TiB of nothing: clean" qemu-img check -q -f qcow2 ours3T.qcow2
 check "3 TiB of nothing: small" test "$(stat -c %s ours3T.qcow2)" -lt 300000
+
+echo "= killed while writing in place"
+"$imgtool" convert source.raw raw "$work" killed.qcow2 qcow2 zstd
+for round in 1 2 3 4 5 6 7 8; do
+    "$imgtool" scribble killed.qcow2 qcow2 "$work" "$round" 100000 >/dev/null 2>&1 &
+    holder=$!
+    sleep "0.$((round * 7 % 10))$round"
+    kill -9 "$holder" && wait "$holder" 2>/dev/null || true
+    holder=
+    checks=$((checks + 1))
+    status=0
+    qemu-img check -q -f qcow2 killed.qcow2 >log 2>&1 || status=$?
+    # 3: clusters that are counted and not used, nothing worse
+    [ $status -eq 0 ] || [ $status -eq 3 ] || { fail "killed: qemu-img check says $status"; cat log; }
+    reads_alike "killed" killed.qcow2
+done
+"$imgtool" convert source.raw raw "$work" killednew.qcow2 qcow2 zstd &
+holder=$!
+sleep 0.03
+kill -9 "$holder" 2>/dev/null && wait "$holder" 2>/dev/null || true
+holder=
+if ! qemu-img check -q -f qcow2 killednew.qcow2 >/dev/null 2>&1; then
+    refused "killed before it was finished" "killednew.qcow2" \
+        "$imgtool" info killednew.qcow2 qcow2 "$work"
+fi
+
+echo "= raw on a block device"
+truncate -s 24M disk
+loop=$(losetup --show -f disk 2>/dev/null) || loop=
+if [ -n "$loop" ]; then
+    dd if=/dev/urandom of="$loop" bs=1M count=24 conv=fsync status=none # what it held before
+    check "device: write" "$imgtool" convert source.raw raw "$work" "$loop" raw none
+    check "device: equal" cmp -n $size source.raw "$loop"
+    rm -f theirs.raw
+    check "device: read" "$imgtool" read "$loop" raw "$work" theirs.raw
+    check "device: read equal" cmp "$loop" theirs.raw
+    check "device: in place" "$imgtool" scribble "$loop" raw "$work" 3 50
+    check "device: in place, raw" "$imgtool" scribble theirs.raw raw "$work" 3 50
+    check "device: in place equal" cmp "$loop" theirs.raw
+    refused "device: too small" "No space left" "$imgtool" convert empty.qcow2 qcow2 "$work" "$loop" raw none
+    losetup -d "$loop"
+else
+    echo "  (no loop device here: left out)"
+fi
 
 echo "= refused by name"
 try() { "$imgtool" info "$1" - "$work"; }
