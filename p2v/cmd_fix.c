@@ -125,7 +125,8 @@ static int finish(struct fix_run *fix, const char *operand, struct error *err)
 {
     print_result(fix, operand);
     if (fix->outcome == FIX_UNKNOWN_SYSTEM) {
-        error_set(err, 0, "not fixed: no operating system that is known was found");
+        AUTO_FREE char *reason = fixing_why_unknown(&fix->fixing);
+        error_set(err, 0, "not fixed: %s", reason);
         return CLI_WARNINGS;
     }
     return fix->has_warnings ? CLI_WARNINGS : CLI_DONE;

@@ -95,7 +95,8 @@ static int run_fixers(struct convert *convert, struct fix_disks *disks, struct e
         return 0;
     }
     if (!fixing_knows_system(fixing)) {
-        not_fixed(convert, "no operating system that is known was found on the disks");
+        AUTO_FREE char *reason = fixing_why_unknown(fixing);
+        not_fixed(convert, reason);
         return 0;
     }
     int is_changed = plan_and_apply(convert);

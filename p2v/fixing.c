@@ -89,7 +89,21 @@ void fixing_fini(struct fixing *fixing)
 
 bool fixing_knows_system(const struct fixing *fixing)
 {
-    return fixing->system && fixing->system->type && strcmp(fixing->system->type, "linux") == 0;
+    const struct system *system = fixing->system;
+    return system && system->type && strcmp(system->type, "linux") == 0 && system->kernel_count > 0;
+}
+
+char *fixing_why_unknown(const struct fixing *fixing)
+{
+    const struct system *system = fixing->system;
+    const char *name = system && system->product ? system->product : system ? system->distro : NULL;
+    if (!name || !name[0] || strcmp(name, "unknown") == 0)
+        return text_copy("no operating system that is known was found on the disks");
+    AUTO(text) text = {0};
+    text_add(&text, "the system on the disks (");
+    text_add_escaped(&text, name, strlen(name));
+    text_add(&text, ") is not known: no Linux kernel with modules was found");
+    return text_take(&text);
 }
 
 size_t fixing_warning_count(const struct fixing *fixing)

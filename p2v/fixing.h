@@ -46,8 +46,11 @@ int fixing_apply(struct fixing *fixing, struct error *err);
 void fixing_close(struct fixing *fixing);
 void fixing_fini(struct fixing *fixing);
 
-/* A Linux that the fixers know; false before inspection. */
+/* A Linux with a kernel, which the fixers know; false before inspection. */
 bool fixing_knows_system(const struct fixing *fixing);
+
+/* Why it is not known, after inspection; caller frees. Escaped. */
+char *fixing_why_unknown(const struct fixing *fixing);
 
 /* How many of the plan's notes are warnings: fixes that were wanted and are not possible. */
 size_t fixing_warning_count(const struct fixing *fixing);

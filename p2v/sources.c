@@ -112,8 +112,6 @@ static int check_size(const struct source *source, struct error *err)
     uint64_t size = source->block->size_bytes;
     if (size == 0)
         return error_set(err, 0, "it is empty");
-    if (size < 512)
-        return error_set(err, 0, "it has %" PRIu64 " bytes: less than a disk's sector", size);
     if (size > IMAGE_MAX_SIZE)
         return error_set(err, EFBIG, "a disk of %" PRIu64 " bytes", size);
     return 0;
@@ -126,6 +124,9 @@ static int open_source(struct source *source, const char *format,
     if (stat(source->path, &stat_of) != 0)
         return error_set(err, errno, "open");
     source->is_device = S_ISBLK(stat_of.st_mode);
+    if (S_ISREG(stat_of.st_mode) && stat_of.st_size > 0 && stat_of.st_size < 512)
+        return error_set(err, 0, "it has %lld bytes, less than a disk's sector",
+                         (long long)stat_of.st_size);
     int result = source->is_device ? open_device(source, err)
                                    : open_image(source, format, options->backing_folder, err);
     if (result != 0 || check_size(source, err) != 0 ||
