@@ -16,15 +16,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/*
+ * A qcow2's own backing file is opened, too, whatever it names: callers check images that are not
+ * theirs first.
+ */
 struct bootfix_disk {
     const char *path;   /* on this host */
     const char *format; /* "qcow2" or "raw": always named, never probed */
 };
 
 struct bootfix_options {
-    bool is_writable; /* false: the disks are opened read-only, bootfix_apply refuses */
-    const char *root; /* --root: a device ("/dev/sda2"), or NULL: the only one there is */
-    bool is_emulated; /* do not try KVM */
+    bool is_writable;     /* false: the disks are opened read-only, bootfix_apply refuses */
+    const char *root;     /* --root: a device ("/dev/sda2"), or NULL: the only one there is */
+    bool is_emulated;     /* do not try KVM */
+    unsigned sector_size; /* of the source's disks: 4096, else 512 */
 };
 
 /* Seconds spent, for the report. */

@@ -29,6 +29,7 @@ struct search {
     struct system *system;
     struct candidate found[INSPECT_MAX_VOLUMES];
     size_t count;
+    const struct system_volume *mounted; /* the candidate at "/", read-only; NULL: none */
     struct error trouble; /* why the first file system that could hold a root was not mounted */
 };
 
@@ -58,27 +59,34 @@ static bool looks_like_root(struct session *session)
     return is_root;
 }
 
-static int mount_as(struct session *session, const char *options, const char *device,
-                    const char *where)
+static char *with_mode(const char *mode, const char *options)
 {
-    const char *mode = session->is_writable ? "rw" : "ro";
-    AUTO_FREE char *all = text_format("%s%s%s", mode, options[0] ? "," : "", options);
-    return guestfs_mount_options(session->handle, all, device, where);
+    return text_format("%s%s%s", mode, options[0] ? "," : "", options);
 }
 
+static void unmount_candidate(struct search *search)
+{
+    if (search->mounted)
+        guestfs_umount(search->session->handle, "/");
+    search->mounted = NULL;
+}
+
+/* A root stays mounted: every mount and unmount costs a tenth of a second in emulation. */
 static void try_root(struct search *search, struct system_volume *volume, const char *options)
 {
-    guestfs_h *handle = search->session->handle;
-    AUTO_FREE char *all = text_format("ro%s%s", options[0] ? "," : "", options);
-    if (guestfs_mount_options(handle, all, volume->device, "/") < 0) {
+    AUTO_FREE char *all = with_mode("ro", options);
+    unmount_candidate(search);
+    if (guestfs_mount_options(search->session->handle, all, volume->device, "/") < 0) {
         if (search->trouble.text[0] == '\0' && options[0] == '\0')
             session_fail(search->session, &search->trouble, "%s (%s)", volume->device,
                          volume->type);
         return;
     }
+    search->mounted = volume;
     if (looks_like_root(search->session) && search->count < INSPECT_MAX_VOLUMES)
         search->found[search->count++] = (struct candidate){volume, options};
-    guestfs_umount(handle, "/");
+    else
+        unmount_candidate(search);
 }
 
 static void try_volume(struct search *search, struct system_volume *volume)
@@ -95,7 +103,8 @@ static void try_volume(struct search *search, struct system_volume *volume)
 static int search_roots(struct search *search, const char *root, struct error *err)
 {
     bool is_known = false;
-    for (size_t i = 0; i < search->system->volume_count; i++) {
+    /* The root is likely on the first disk: it comes last, and need not be mounted again. */
+    for (size_t i = search->system->volume_count; i-- > 0;) {
         struct system_volume *volume = &search->system->volumes[i];
         if (root && strcmp(volume->device, root) != 0)
             continue;
@@ -114,8 +123,8 @@ static int search_roots(struct search *search, const char *root, struct error *e
 static int refuse_several(const struct search *search, struct error *err)
 {
     AUTO(text) names = {0};
-    for (size_t i = 0; i < search->count; i++)
-        text_addf(&names, "%s%s", i ? ", " : "", search->found[i].volume->device);
+    for (size_t i = search->count; i-- > 0;)
+        text_addf(&names, "%s%s", names.length ? ", " : "", search->found[i].volume->device);
     return error_set(err, 0, "several operating systems found (%s): choose one with --root",
                      text_string(&names));
 }
@@ -214,11 +223,26 @@ static void mount_below(struct session *session, struct system *system)
         qsort(wanted, count, sizeof(struct system_volume *), by_mountpoint_length);
     for (size_t i = 0; i < count; i++) {
         struct error why = {0};
-        if (mount_as(session, "", wanted[i]->device, wanted[i]->mountpoint) < 0) {
+        if (guestfs_mount_options(session->handle, session->is_writable ? "rw" : "ro",
+                                  wanted[i]->device, wanted[i]->mountpoint) < 0) {
             session_fail(session, &why, "mount %s at %s", wanted[i]->device, wanted[i]->mountpoint);
             log_warning(session->log, "%s", why.text);
         }
     }
+}
+
+/* The root is mounted as it shall be used; a probe may have left it mounted read-only. */
+static int mount_candidate(struct search *search, const struct candidate *root)
+{
+    guestfs_h *handle = search->session->handle;
+    bool is_writable = search->session->is_writable;
+    if (search->mounted == root->volume && !is_writable)
+        return 0;
+    if (search->mounted == root->volume)
+        return guestfs_remount(handle, "/", GUESTFS_REMOUNT_RW, 1, -1);
+    unmount_candidate(search);
+    AUTO_FREE char *options = with_mode(is_writable ? "rw" : "ro", root->options);
+    return guestfs_mount_options(handle, options, root->volume->device, "/");
 }
 
 static int mount_root(struct search *search, const struct candidate *root, struct error *err)
@@ -228,7 +252,9 @@ static int mount_root(struct search *search, const struct candidate *root, struc
     size_t length;
     if (refuse_damaged(search, root->volume, err) < 0)
         return -1;
-    if (mount_as(session, root->options, root->volume->device, "/") < 0)
+    if (search->trouble.text[0])
+        log_warning(session->log, "not mounted: %s", search->trouble.text);
+    if (mount_candidate(search, root) < 0)
         return session_fail(session, err, "mount the root file system %s", root->volume->device);
     search->system->root = text_copy(root->volume->device);
     if (files_read(&session->files, "/etc/fstab", FILES_MAX_CONFIG, &fstab, &length, err) < 0)

@@ -26,8 +26,13 @@ struct session {
     guestfs_h *handle;
     struct log *log;
     struct watchdog watchdog;
+    char console[4096]; /* the end of what the appliance printed */
+    size_t console_length;
+    unsigned sector_size;
     bool is_writable, is_emulated;
 };
+
+extern const struct files_ops session_files_ops;
 
 /* Half-opened sessions may be closed. */
 int session_open(struct session *session, const struct bootfix_disk *disks, size_t count,
