@@ -15,11 +15,11 @@
 #include "disk/usedmap.h"
 
 struct volume {
-    const struct partition *partition;   /* inside the layout's table; NULL: the whole disk */
-    uint64_t offset, length;             /* bytes on the disk */
+    const struct partition *partition; /* inside the layout's table; NULL: the whole disk */
+    uint64_t offset, length;           /* bytes on the disk */
     struct probe probe;
     const struct usedmap_driver *driver;
-    struct usedmap map;                  /* relative to the volume */
+    struct usedmap map; /* relative to the volume */
 };
 
 /* {0} is valid for layout_fini. Not movable: volumes point into the table. */

@@ -26,12 +26,12 @@ enum partition_table_kind {
 #define PARTITION_GUID_TEXT 37 /* "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" and NUL, upper case */
 
 struct partition {
-    unsigned number;   /* as Linux counts: MBR 1-4, logical from 5; GPT entry index + 1 */
-    uint64_t offset;   /* bytes */
-    uint64_t length;   /* bytes, never 0, inside the disk */
-    bool is_logical;   /* MBR: inside an extended partition */
-    bool is_bootable;  /* MBR active flag, GPT legacy-BIOS-bootable attribute */
-    uint8_t mbr_type;  /* MBR only; extended containers are not listed as partitions */
+    unsigned number;  /* as Linux counts: MBR 1-4, logical from 5; GPT entry index + 1 */
+    uint64_t offset;  /* bytes */
+    uint64_t length;  /* bytes, never 0, inside the disk */
+    bool is_logical;  /* MBR: inside an extended partition */
+    bool is_bootable; /* MBR active flag, GPT legacy-BIOS-bootable attribute */
+    uint8_t mbr_type; /* MBR only; extended containers are not listed as partitions */
     char type_guid[PARTITION_GUID_TEXT]; /* GPT only, else "" */
     char guid[PARTITION_GUID_TEXT];      /* GPT only, else "" */
     char name[36 * 4 + 1];               /* GPT only, UTF-8 */
@@ -40,11 +40,11 @@ struct partition {
 /* {0} is valid for partition_table_fini. */
 struct partition_table {
     enum partition_table_kind kind;
-    uint32_t sector_size;     /* what the table was read with: 512 or 4096 */
-    uint32_t mbr_disk_id;     /* MBR: the signature at 0x1b8 */
+    uint32_t sector_size; /* what the table was read with: 512 or 4096 */
+    uint32_t mbr_disk_id; /* MBR: the signature at 0x1b8 */
     char disk_guid[PARTITION_GUID_TEXT];
-    bool is_backup_used;      /* GPT: the first header or array was broken */
-    bool is_doubtful;         /* something does not fit; a warning said what */
+    bool is_backup_used;          /* GPT: the first header or array was broken */
+    bool is_doubtful;             /* something does not fit; a warning said what */
     struct partition *partitions; /* by offset */
     size_t count;
 

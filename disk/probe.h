@@ -13,8 +13,8 @@
 #include <stdbool.h>
 
 struct probe {
-    char type[32];     /* libblkid's TYPE: "ext4", "swap", "LVM2_member", …; "" when unknown */
-    char usage[16];    /* "filesystem", "raid", "crypto", "other"; "" when unknown */
+    char type[32];  /* libblkid's TYPE: "ext4", "swap", "LVM2_member", …; "" when unknown */
+    char usage[16]; /* "filesystem", "raid", "crypto", "other"; "" when unknown */
     char version[32];
     char uuid[64];     /* printable, escaped; "" when none */
     char label[256];   /* printable, escaped; "" when none */
