@@ -15,11 +15,18 @@ static struct faults {
     long writes_left; /* then ENOSPC */
     long syncs_left;  /* then EIO */
     unsigned long calls;
+    char order[4]; /* the last three events: 'w' a write, 'h' one at offset 0, 's' a sync */
 } faults;
 
 static void faults_clear(void)
 {
     faults = (struct faults){.reads_left = -1, .writes_left = -1, .syncs_left = -1};
+}
+
+static void note(char event)
+{
+    memmove(faults.order, faults.order + 1, 2);
+    faults.order[2] = event;
 }
 
 /* 0: fail with errnum. */
@@ -69,6 +76,7 @@ ssize_t faulty_pwrite(int fd, const void *data, size_t length, off_t offset)
 {
     if (!count_down(&faults.writes_left, ENOSPC) || is_interrupted(&length))
         return -1;
+    note(offset == 0 ? 'h' : 'w');
     return syscall(SYS_pwrite64, fd, data, length, offset);
 }
 
@@ -77,6 +85,7 @@ int faulty_fsync(int fd)
 {
     if (!count_down(&faults.syncs_left, EIO))
         return -1;
+    note('s');
     return (int)syscall(SYS_fsync, fd);
 }
 
@@ -188,6 +197,21 @@ static void test_a_failed_sync_is_reported_and_leaves_no_valid_image(void **stat
     }
 }
 
+/* What a header names is on stable storage before the header can be, and the header at the end. */
+static void test_the_header_is_written_between_two_syncs(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for_each_writer(driver)
+    {
+        fixture_make(fixture, driver, 5);
+        if (driver->probe)
+            assert_string_equal(faults.order, "shs");
+        else
+            assert_int_equal(faults.order[2], 's');
+    }
+}
+
 static void test_a_failed_read_is_reported(void **state)
 {
     struct fixture *fixture = *state;
@@ -282,6 +306,7 @@ int main(void)
         TEST(test_short_and_interrupted_transfers_are_finished),
         TEST(test_a_failed_write_is_reported_and_leaves_no_valid_image),
         TEST(test_a_failed_sync_is_reported_and_leaves_no_valid_image),
+        TEST(test_the_header_is_written_between_two_syncs),
         TEST(test_a_failed_read_is_reported),
         TEST(test_dying_while_writing_in_place_leaves_old_or_new),
     };

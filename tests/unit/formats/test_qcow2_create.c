@@ -231,6 +231,52 @@ static void test_qcow2_the_header_is_the_last_thing_written(void **state)
     image_close(image);
 }
 
+/* Ranges 8 GiB apart meet in one place of the cache of L2 tables. */
+static void write_far_apart(struct folder *folder, struct image *image, unsigned seed)
+{
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t at = i % 4 * ((uint64_t)8 << 30) + i / 4 * CLUSTER;
+        uint8_t byte = (uint8_t)(i + seed);
+
+        assert_ok(folder, image_write(image, at, &byte, 1, &folder->err));
+    }
+}
+
+static void check_far_apart(struct folder *folder, const struct image *image, unsigned seed)
+{
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t at = i % 4 * ((uint64_t)8 << 30) + i / 4 * CLUSTER;
+        uint8_t byte = 0;
+
+        assert_ok(folder, block_source_read(&image->source, at, &byte, 1, &folder->err));
+        assert_int_equal(byte, (uint8_t)(i + seed));
+    }
+}
+
+static void test_qcow2_mapping_is_kept_beyond_the_cache(void **state)
+{
+    struct folder *folder = *state;
+    struct image_create_options options = {.format = "qcow2", .size_bytes = (uint64_t)32 << 30};
+    struct image *image = image_create(folder->file, &options, &folder->err);
+
+    assert_non_null(image);
+    write_far_apart(folder, image, 1);
+    check_far_apart(folder, image, 1);
+    assert_ok(folder, image_finish(image, &folder->err));
+    image_close(image);
+    check_refcounts(folder->file);
+    image = folder_open(folder, true);
+    assert_non_null(image);
+    check_far_apart(folder, image, 1);
+    write_far_apart(folder, image, 100);
+    image_close(image);
+    check_refcounts(folder->file);
+    image = folder_open(folder, false);
+    assert_non_null(image);
+    check_far_apart(folder, image, 100);
+    image_close(image);
+}
+
 static void test_qcow2_overlays_need_a_plain_name_and_a_format(void **state)
 {
     struct folder *folder = *state;
@@ -261,6 +307,7 @@ int main(void)
         TEST(test_qcow2_a_damaged_frame_is_an_error_not_content),
         TEST(test_qcow2_a_new_file_holds_no_more_than_was_written),
         TEST(test_qcow2_the_header_is_the_last_thing_written),
+        TEST(test_qcow2_mapping_is_kept_beyond_the_cache),
         TEST(test_qcow2_overlays_need_a_plain_name_and_a_format),
     };
 
