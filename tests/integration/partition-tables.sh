@@ -169,6 +169,20 @@ if command -v mkswap >/dev/null; then
 fi
 passed=$((passed + 2))
 
+# A block device says its sector size itself.
+new 1G
+printf 'o\nn\np\n1\n\n+10M\nn\np\n2\n\n\nw\n' | fdisk -b 4096 disk >/dev/null 2>&1
+if loop=$(losetup --find --show --read-only --sector-size 4096 disk 2>log); then
+    "$tool" table "$loop" >table
+    losetup -d "$loop"
+    grep -q "^sector 4096" table || fail "a device with sectors of 4096 bytes"
+    "$tool" table disk 4096 | grep '^partition' | cmp -s - <(grep '^partition' table) ||
+        fail "a device with sectors of 4096 bytes: its partitions"
+    passed=$((passed + 1))
+else
+    echo "  (no loop devices here: $(head -1 log))"
+fi
+
 # The disk of every real server has a GRUB in its first sectors: neither a doubt nor another kind.
 if [ -r /usr/lib/grub/i386-pc/boot.img ]; then
     new 1G

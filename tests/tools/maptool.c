@@ -165,7 +165,7 @@ static int run(int argc, char **argv, struct error *err)
         return -1;
     const struct block_source *source = device_source(device);
     if (strcmp(command, "table") == 0)
-        return print_table(source, third ? (uint32_t)atoi(third) : 0, err);
+        return print_table(source, third ? (uint32_t)atoi(third) : source->sector_size, err);
     if (strcmp(command, "used") == 0 || (strcmp(command, "poison") == 0 && third))
         return run_volume(source, third, err);
     if (strcmp(command, "disk") == 0 || (strcmp(command, "poison-disk") == 0 && third))
