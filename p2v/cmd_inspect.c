@@ -139,7 +139,8 @@ static void add_system(struct text *out, const struct fixing *fixing)
 {
     const struct system *system = fixing->system;
     if (!fixing_knows_system(fixing)) {
-        text_add(out, "system: none that is known\n");
+        AUTO_FREE char *reason = fixing_why_unknown(fixing);
+        text_addf(out, "system: %s\n", reason);
         return;
     }
     text_add(out, "system: ");

@@ -36,13 +36,28 @@ int convert_open(struct convert *convert, const struct option_list *paths, struc
     return 0;
 }
 
+/* What the copy gets instead of virtio is worth a word. */
+static void tell_hardware(struct convert *convert, struct definition_hardware hardware)
+{
+    const struct system *system = convert->fixing.system;
+    const char *kernel = system && system->kernel_count ? system->kernels[0].version : "unknown";
+    if (hardware.bus != GUEST_BUS_VIRTIO_BLK || hardware.nic_model != GUEST_NIC_VIRTIO) {
+        convert->has_warnings = true;
+        log_warning(convert->log, "kernel %s has not all virtio drivers: disks on %s, network %s",
+                    kernel, guest_bus_name(hardware.bus), guest_nic_model_name(hardware.nic_model));
+    }
+}
+
 /* Who asks for no fix says that the machine needs none; who wanted one and got none, needs care. */
-static struct definition_hardware hardware_for(const struct convert *convert)
+static struct definition_hardware hardware_for(struct convert *convert)
 {
     if (convert->options->is_fix_skipped)
         return (struct definition_hardware){GUEST_BUS_VIRTIO_BLK, GUEST_NIC_VIRTIO};
-    return definition_hardware_for(convert->fix == CONVERT_NOT_FIXED ? NULL
-                                                                     : convert->fixing.system);
+    if (convert->fix == CONVERT_NOT_FIXED)
+        return definition_hardware_for(NULL);
+    struct definition_hardware hardware = definition_hardware_for(convert->fixing.system);
+    tell_hardware(convert, hardware);
+    return hardware;
 }
 
 static int define(struct convert *convert, struct error *err)
