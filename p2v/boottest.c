@@ -24,6 +24,9 @@
  */
 #define KVM_START_MS 45000
 
+/* Beyond this a failure may be the host's. */
+#define STARVED_PERCENT 50
+
 /* Whether a guest really runs under KVM here; found out once per process. */
 enum kvm_verdict { KVM_UNKNOWN, KVM_RUNS, KVM_USELESS };
 static _Atomic enum kvm_verdict kvm_verdict;
@@ -264,6 +267,11 @@ static enum attempt attempt(const struct guest *guest, const char *folder,
     snprintf(result->accelerator, sizeof(result->accelerator), "%s", is_kvm ? "kvm" : "tcg");
     report(result, session);
     judge(result, session, end);
+    if (!result->is_ok && session->starved > STARVED_PERCENT)
+        log_warning(log,
+                    "boot test: this host is too busy for a fair test: the machine waited %u %% of "
+                    "its time for a processor",
+                    session->starved);
     return ATTEMPT_DONE;
 }
 

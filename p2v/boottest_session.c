@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "p2v/boottest_files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -391,6 +392,36 @@ static int finish_exited(struct boot_session *session, struct error *err)
     return ended < 0 ? -1 : 0;
 }
 
+/* One thread's time on a processor and its time of waiting for one, in nanoseconds. */
+static void add_schedule(pid_t pid, const char *thread, uint64_t *ran, uint64_t *waited)
+{
+    unsigned long long numbers[2];
+    AUTO_FREE char *path = text_format("/proc/%d/task/%s/schedstat", (int)pid, thread);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return;
+    if (fscanf(file, "%llu %llu", &numbers[0], &numbers[1]) == 2) {
+        *ran += numbers[0];
+        *waited += numbers[1];
+    }
+    fclose(file);
+}
+
+/* A machine that is given too little time fails by its own time-outs, and not for its own fault. */
+static unsigned measure_starved(pid_t pid)
+{
+    uint64_t ran = 0, waited = 0;
+    AUTO_FREE char *path = text_format("/proc/%d/task", (int)pid);
+    DIR *folder = opendir(path);
+    if (!folder)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (entry->d_name[0] != '.')
+            add_schedule(pid, entry->d_name, &ran, &waited);
+    closedir(folder);
+    return ran + waited ? (unsigned)(waited * 100 / (ran + waited)) : 0;
+}
+
 int boot_session_watch(struct boot_session *session, enum boot_end *end, struct error *err)
 {
     *end = BOOT_END_NONE;
@@ -402,6 +433,8 @@ int boot_session_watch(struct boot_session *session, enum boot_end *end, struct 
     }
     if (*end == BOOT_END_EXITED && finish_exited(session, err) != 0)
         return -1;
+    if (*end != BOOT_END_EXITED)
+        session->starved = measure_starved(session->child.pid);
     child_stop(&session->child);
     return 0;
 }

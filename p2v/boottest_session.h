@@ -53,7 +53,9 @@ struct boot_session {
     size_t peer_count;
 
     int64_t started_ms, login_ms, stopped_ms, network_ms, heard_ms, asked_ms; /* 0: not yet */
-    unsigned rounds;                                                          /* of questions */
+
+    unsigned rounds;  /* of questions */
+    unsigned starved; /* percent of its time that QEMU waited for a processor; 0: unknown */
 };
 
 /* NULL-safe fini; a session is large, so it lives on the heap. */
