@@ -213,23 +213,30 @@ static int read_mbr(const struct block_source *disk, const struct mbr *mbr,
     return choose_sector_size(disk, mbr, table, log, err);
 }
 
-/* What there is beside, or instead of, a GPT. */
+/*
+ * What there is beside, or instead of, a GPT. No table at all is no doubt; one that cannot be used
+ * is: then nothing that seems to lie on the whole disk may decide what is copied.
+ */
 static int read_without_gpt(const struct block_source *disk, const uint8_t *sector,
                             const struct mbr *mbr, bool has_mbr, bool is_gpt_damaged,
                             struct partition_table *table, struct log *log, struct error *err)
 {
     bool is_boot_sector = has_mbr && mbr_is_boot_sector(sector);
 
+    bool has_partitions = has_mbr && mbr_has_partitions(mbr);
+
     if (has_mbr && mbr_is_protective(mbr)) {
-        log_warning(log, "partition table: a protective MBR, but no GPT that can be used");
+        table_doubt(table, log, "a protective MBR, but no GPT that can be used");
         return 0;
     }
-    if (is_gpt_damaged)
+    if (is_gpt_damaged && has_partitions)
         log_warning(log, "partition table: remains of a GPT without its protective MBR; ignored");
-    if (!has_mbr || !mbr_has_partitions(mbr) || (is_boot_sector && !mbr_is_sane(mbr)))
+    else if (is_gpt_damaged)
+        table_doubt(table, log, "the remains of a GPT, and nothing else");
+    if (!has_partitions || (is_boot_sector && !mbr_is_sane(mbr)))
         return 0;
     if (!mbr_is_sane(mbr)) {
-        log_warning(log, "partition table: the first sector is signed as an MBR, but it is none");
+        table_doubt(table, log, "the first sector is signed as an MBR, but it is none");
         return 0;
     }
     table->kind = PARTITION_TABLE_MBR;

@@ -60,9 +60,9 @@ struct partition_table {
 #define PARTITION_MAX_GPT_ENTRIES 4096
 
 /*
- * Reads the table. disk->sector_size 0 means that both sizes are tried. A disk without a table, or
- * with one too broken to use, gives PARTITION_TABLE_NONE (with a warning in the second case);
- * -1 only when the first sector cannot be read; a table unreadable elsewhere is broken or doubtful.
+ * Reads the table. disk->sector_size 0 means that both sizes are tried. A disk without a table gives
+ * PARTITION_TABLE_NONE; with one too broken to use it is doubtful as well. -1 only when the first
+ * sector cannot be read; what is unreadable elsewhere is broken, or a doubt.
  */
 int partition_table_read(const struct block_source *disk, struct partition_table *table,
                          struct log *log, struct error *err);

@@ -120,6 +120,21 @@ static void test_layout_of_a_broken_gpt_is_all_used(void **state)
     assert_warned(&f->log, "no GPT that can be used");
 }
 
+/* An old superblock may show where a table is broken; it is not to decide what is copied. */
+static void test_layout_of_a_broken_table_ignores_what_the_whole_disk_seems_to_hold(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *header = put_swap(&f->disk, 0, DISK, 4096);
+
+    put_mbr_entry(header, 1, 0x83, 2048, 1000);
+    header[0x1be] = 0x11;
+    read_layout(f);
+    assert_int_equal(f->layout.table.kind, PARTITION_TABLE_NONE);
+    assert_string_equal(f->layout.volumes[0].probe.type, "swap");
+    assert_all_used(f);
+    assert_warned(&f->log, "the whole disk is copied");
+}
+
 static void test_layout_of_a_disk_of_no_size_is_empty(void **state)
 {
     struct fixture *f = *state;
@@ -212,6 +227,7 @@ int main(void)
         CASE(test_layout_without_a_table_is_one_volume),
         CASE(test_layout_of_an_unknown_disk_is_all_used),
         CASE(test_layout_of_a_broken_gpt_is_all_used),
+        CASE(test_layout_of_a_broken_table_ignores_what_the_whole_disk_seems_to_hold),
         CASE(test_layout_of_a_disk_of_no_size_is_empty),
         CASE(test_layout_names_each_doubtful_volume),
         CASE(test_layout_of_a_raid_member_with_a_table_is_the_whole_disk),
