@@ -222,7 +222,6 @@ static int read_without_gpt(const struct block_source *disk, const uint8_t *sect
                             struct partition_table *table, struct log *log, struct error *err)
 {
     bool is_boot_sector = has_mbr && mbr_is_boot_sector(sector);
-
     bool has_partitions = has_mbr && mbr_has_partitions(mbr);
 
     if (has_mbr && mbr_is_protective(mbr)) {

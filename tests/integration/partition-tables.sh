@@ -193,6 +193,48 @@ if [ -r /usr/lib/grub/i386-pc/boot.img ]; then
     "$tool" disk disk | grep -q '^warning' && fail "MBR with GRUB is doubted"
 fi
 
+# Whole disks: after every byte that is not to be copied was poisoned, the table and each file system
+# are what they were, and swap is still swap.
+whole_disk() { # name, script; ext4 goes into type L partitions, swap into type S
+    local name=$1 start size type
+    new 600M
+    printf '%s\n' "$2" | sfdisk -q disk >log 2>&1 || { fail "$name: $(tail -1 log)"; return; }
+    sfdisk --json disk | python3 -c '
+import json, sys
+for p in json.load(sys.stdin)["partitiontable"]["partitions"]:
+    print(p["start"], p["size"], p["type"])' >places
+    while read -r start size type; do
+        case $type in
+        83 | 0FC63DAF*) mke2fs -q -F -t ext4 -E offset=$((start * 512)) -d "$here/disk" disk $((size / 2))k ;;
+        82 | 0657FD6D*)
+            rm -f part; truncate -s $((size * 512)) part; mkswap -q part
+            dd if=part of=disk bs=512 seek="$start" conv=notrunc,sparse status=none ;;
+        esac
+    done <places >log 2>&1
+    "$tool" poison-disk disk copy >log || fail "$name: $(tail -1 log)"
+    grep -q ^warning log && { fail "$name: a doubt"; grep ^warning log; }
+    [ "$(sfdisk --json disk | sed s/disk//g)" = "$(sfdisk --json copy | sed s/copy//g)" ] ||
+        fail "$name: the tables differ"
+    while read -r start size type; do
+        case $type in
+        83 | 0FC63DAF*) e2fsck -fn "copy?offset=$((start * 512))" >log 2>&1 ||
+            { fail "$name: e2fsck at $start"; head -5 log; } ;;
+        82 | 0657FD6D*) [ "$(blkid -p -O $((start * 512)) -S $((size * 512)) -o value -s TYPE copy)" = swap ] ||
+            fail "$name: swap at $start" ;;
+        esac
+    done <places
+    # Something was poisoned, and not little.
+    [ "$(awk '/^total/ { print $2 }' <("$tool" disk disk))" -lt $((100 << 20)) ] || fail "$name: no byte saved"
+    cmp -s disk copy && fail "$name: nothing was poisoned"
+    passed=$((passed + 1))
+}
+if command -v mkswap >/dev/null; then
+    whole_disk "MBR disk" $'label: dos\n,300M,L,*\n,,S'
+    whole_disk "MBR disk, logical" $'label: dos\n,100M,L,*\n,,E\n,100M,S\n,200M,L\n,,L'
+    whole_disk "GPT disk" $'label: gpt\n,100M,L\n,100M,S\n,200M,L'
+    whole_disk "GPT disk with a hole" $'label: gpt\n4: start=300000,size=200M,type=L\n2: size=100M,type=S'
+fi
+
 echo "$passed tables, $failed failures"
 [ "$passed" -gt 30 ] || { echo "FAIL: too few tables were made"; exit 1; }
 [ "$failed" -eq 0 ]
