@@ -14,11 +14,13 @@
 #include "formats/qcow2.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define AUTOCLEAR_OFFSET 88
 #define ZERO_STEP ((size_t)1 << 20)
+#define WRITE_BACK_LENGTH ((size_t)256 << 10)
 
 int qcow2_allocate_locked(struct qcow2 *qcow2, uint64_t count, uint64_t *offset, struct error *err)
 {
@@ -83,9 +85,13 @@ static int check_target(const struct qcow2 *qcow2, uint64_t offset, uint64_t len
 static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint64_t offset,
                       struct error *err)
 {
-    if (check_target(qcow2, offset, length, err) < 0)
+    if (check_target(qcow2, offset, length, err) < 0 ||
+        io_write_at(qcow2->fd, data, length, offset, err) < 0)
         return -1;
-    return io_write_at(qcow2->fd, data, length, offset, err);
+    /* A new image will be synced as a whole: let the disk begin now. Only a hint, it may fail. */
+    if (qcow2->creator && length >= WRITE_BACK_LENGTH)
+        sync_file_range(qcow2->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+    return 0;
 }
 
 /* Where the run's clusters are to be written: their own place, or `count` new clusters. */
