@@ -7,9 +7,9 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "disk/fs/drivers.h"
+#include "disk/fs/ext.h"
 #include "tests/unit/disk/sparse.h"
 
-#include <ext2fs/ext2fs.h>
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
@@ -522,6 +522,41 @@ static void test_ext_scattered_structures_cost_no_more_than_sorting_them(void **
     sparse_fini(&volume);
 }
 
+/* Every second block is free: beyond EXT_MAX_RANGES whole groups are taken, and nothing is lost. */
+static void test_ext_map_of_too_many_ranges_takes_groups_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct sparse volume;
+    const uint32_t groups = 600, per_group = 8192;
+
+    sparse_init(&volume, (1 + groups * (uint64_t)per_group) * 1024, 0);
+    uint8_t *super = sparse_at(&volume, 1024, 1024);
+    uint8_t *descriptors = sparse_at(&volume, 2048, groups * 32);
+    put_scattered_super(super);
+    store_le32(super - 1024 + SUPER(s_inodes_count), 8 * groups);
+    store_le32(super - 1024 + SUPER(s_blocks_count), 1 + groups * per_group);
+    store_le32(super - 1024 + SUPER(s_blocks_per_group), per_group);
+    store_le32(super - 1024 + SUPER(s_clusters_per_group), per_group);
+    store_le32(super - 1024 + SUPER(s_feature_ro_compat), 0);
+    memset(sparse_at(&volume, 101 * 1024, 1024), 0x55, 1024); /* the bitmap of every group */
+    for (uint32_t group = 0; group < groups; group++) {
+        uint8_t *descriptor = descriptors + 32 * (size_t)group;
+
+        store_le32(descriptor, 101);
+        store_le32(descriptor + 4, 103);
+        store_le32(descriptor + 8, 105);
+        store_le16(descriptor + 12, (uint16_t)(per_group / 2));
+    }
+    assert_int_equal(usedmap_read(&ext_driver, &volume.source, &f->map, NULL), 0);
+    assert_string_equal(f->map.doubt, "");
+    assert_true(f->map.used.count > EXT_MAX_RANGES - 64 * 1024);
+    assert_true(f->map.used.count <= EXT_MAX_RANGES + per_group / 2 + 1);
+    assert_true(extents_contain(&f->map.used, (1 + (groups - 10) * (uint64_t)per_group) * 1024,
+                                10 * (uint64_t)per_group * 1024));
+    assert_false(extents_contain(&f->map.used, 2000 * 1024, 2048));
+    sparse_fini(&volume);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -546,6 +581,7 @@ int main(void)
         CASE(test_ext_volume_that_cannot_be_read_is_doubted),
         CASE(test_ext_claims_of_64_tebibytes_cost_nothing),
         CASE(test_ext_scattered_structures_cost_no_more_than_sorting_them),
+        CASE(test_ext_map_of_too_many_ranges_takes_groups_whole),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
