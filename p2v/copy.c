@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "p2v/copy_work.h"
+#include "p2v/write_behind.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,9 +26,6 @@
 /* How far ahead of the reading threads the source is asked for. */
 #define COPY_READ_AHEAD (16 * MIB)
 
-/* Written data is sent to the disk in steps, so that the last flush has little left to wait for. */
-#define COPY_WRITE_BEHIND (64 * MIB)
-
 #define COPY_ZSTD_LEVEL 1
 #define COPY_PROGRESS_MS 100
 
@@ -39,9 +37,10 @@ struct engine {
     struct copy_cursor cursor;
     unsigned running; /* threads that have not ended */
     bool has_failed;
-    struct error error;           /* the first failure */
-    int read_ahead_fd, target_fd; /* -1: none */
-    uint64_t read_ahead_end, written_bytes, flushed_bytes;
+    struct error error; /* the first failure */
+    int read_ahead_fd;  /* -1: none */
+    uint64_t read_ahead_end;
+    struct write_behind behind; /* has its own lock, never taken inside this one */
 };
 
 struct worker {
@@ -224,24 +223,20 @@ static void add_counts(struct copy_counts *sum, const struct copy_counts *more)
     sum->unreadable_bytes += more->unreadable_bytes;
 }
 
-/* True when it is this thread's turn to start the writing of what is dirty. */
-static bool finish_range(struct worker *worker, int result, const struct error *error)
+static void finish_range(struct worker *worker, int result, const struct error *error)
 {
     struct engine *engine = worker->engine;
+    const struct copy_counts *counts = &worker->counts;
     struct error no_memory = {0};
     pthread_mutex_lock(&engine->lock);
     if (result != 0)
         fail_locked(engine, error);
-    add_counts(&engine->result->counts, &worker->counts);
+    add_counts(&engine->result->counts, counts);
     if (extents_add_all(&engine->result->unreadable, &worker->bad, 0, &no_memory) != 0)
         fail_locked(engine, &no_memory);
-    engine->written_bytes +=
-        worker->counts.stored_bytes ? worker->counts.stored_bytes : worker->counts.data_bytes;
-    bool is_due = engine->written_bytes - engine->flushed_bytes >= COPY_WRITE_BEHIND;
-    if (is_due)
-        engine->flushed_bytes = engine->written_bytes;
     pthread_mutex_unlock(&engine->lock);
-    return is_due && engine->target_fd >= 0;
+    write_behind_add(&engine->behind,
+                     counts->stored_bytes ? counts->stored_bytes : counts->data_bytes);
 }
 
 static void *work(void *argument)
@@ -252,8 +247,7 @@ static void *work(void *argument)
     while (take_range(engine, &range)) {
         struct error error = {0};
         int result = copy_range(worker, &range, &error);
-        if (finish_range(worker, result, &error))
-            sync_file_range(engine->target_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        finish_range(worker, result, &error);
     }
     pthread_mutex_lock(&engine->lock);
     engine->running--;
@@ -343,24 +337,19 @@ static int open_hint(const char *path)
     return path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
 }
 
-static void close_hint(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 static void run_engine(struct engine *engine)
 {
     struct worker workers[COPY_MAX_THREADS] = {0};
     engine->read_ahead_fd = open_hint(engine->job->read_ahead_path);
-    engine->target_fd = open_hint(engine->job->target->path);
+    write_behind_start(&engine->behind, engine->job->target->path);
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->is_progressed, NULL);
     run_workers(engine, workers, thread_count(engine->job));
     pthread_cond_destroy(&engine->is_progressed);
     pthread_mutex_destroy(&engine->lock);
-    close_hint(engine->read_ahead_fd);
-    close_hint(engine->target_fd);
+    write_behind_stop(&engine->behind);
+    if (engine->read_ahead_fd >= 0)
+        close(engine->read_ahead_fd);
 }
 
 int copy_disk(const struct copy_job *job, struct copy_result *result, struct error *err)

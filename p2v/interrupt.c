@@ -62,6 +62,9 @@ static void *watch(void *unused)
     pthread_mutex_lock(&cleanup_lock);
     if (cleanup_call)
         cleanup_call(cleanup_context);
+    static const char message[] = "rehost: interrupted\n";
+    ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
+    (void)ignored;
     _exit(INTERRUPT_EXIT_CODE);
 }
 
