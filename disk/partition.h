@@ -60,9 +60,9 @@ struct partition_table {
 #define PARTITION_MAX_GPT_ENTRIES 4096
 
 /*
- * Reads the table. disk->sector_size 0 means that both sizes are tried. A disk without a table gives
- * PARTITION_TABLE_NONE; with one too broken to use it is doubtful as well. -1 only when the first
- * sector cannot be read; what is unreadable elsewhere is broken, or a doubt.
+ * Reads the table. disk->sector_size 0 means that both sizes are tried. A disk without a table
+ * gives PARTITION_TABLE_NONE; with one too broken to use it is doubtful as well. -1 only when the
+ * first sector cannot be read; what is unreadable elsewhere is broken, or a doubt.
  */
 int partition_table_read(const struct block_source *disk, struct partition_table *table,
                          struct log *log, struct error *err);
