@@ -449,7 +449,7 @@ def main(name, kept_macs, second_run=False):
     try:
         test_server(name, kept_macs, second_run)
     except Failure as e:
-        print("server-%s: %s" % (name, e))
+        say("server-%s: %s" % (name, e))
         return 1
     return 0
 
