@@ -20,7 +20,7 @@
     }
 
 static const struct option_spec fix_options[] = {
-    ROW("dry-run", 'n', OPTION_FLAG, NULL, is_dry_run, "print the changes as a diff, make none"),
+    ROW("dry-run", 0, OPTION_FLAG, NULL, is_dry_run, "print the changes as a diff, make none"),
     ROW("in-place", 0, OPTION_FLAG, NULL, is_in_place, "change the disks themselves"),
     ROW("output", 'o', OPTION_TEXT, "OVERLAY", output, "of an IMAGE's fix; else IMAGE.fixed.qcow2"),
     ROW("format", 0, OPTION_TEXT, "FMT", format, "of IMAGE; else told from its header"),
