@@ -209,7 +209,7 @@ class Machine:
         while time.monotonic() < end:
             self._read(0.2)
 
-    def login(self, password, user="root", timeout=60):
+    def login(self, password, user="root", timeout=120):
         for _ in range(3):
             self.settle()
             self.mark = len(self.text)
@@ -230,7 +230,7 @@ class Machine:
         if not self.wait(r"^ready$", timeout):
             raise MachineError("no shell after login: %s" % self.text[-300:])
 
-    def run(self, shell_command, timeout=120):
+    def run(self, shell_command, timeout=300):
         """(exit code, output) of a command in the logged-in shell."""
         start = len(self.text)
         self.mark = start
@@ -241,7 +241,7 @@ class Machine:
                                (shell_command, timeout, self.text[start:][-300:]))
         return int(found.group(1)), self.text[start:found.start()].strip("\n")
 
-    def power_off(self, timeout=90):
+    def power_off(self, timeout=400):
         self.type("systemctl poweroff\r")
         try:
             self.process.wait(timeout)
