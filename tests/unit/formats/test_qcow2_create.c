@@ -6,6 +6,7 @@
 #include "formats/qcow2.h"
 #include "tests/unit/formats/qcow2_fixture.h"
 
+#include <pthread.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -100,6 +101,59 @@ static void test_qcow2_frames_and_clusters_are_read_back(void **state)
             if (i % 7 == 0)
                 memset(cluster, 0, CLUSTER);
             assert_cluster_is(folder, image, i, cluster);
+        }
+        image_close(image);
+        unlink(folder->file);
+    }
+}
+
+struct reader {
+    const struct image *image;
+    unsigned start;
+    struct error err;
+    int result;
+};
+
+/* Small reads, clusters in another order for each thread. */
+static void *read_frames(void *argument)
+{
+    struct reader *reader = argument;
+    AUTO_FREE uint8_t *got = malloc(CLUSTER);
+
+    for (unsigned i = 0; i < SIZE / CLUSTER && reader->result == 0; i++) {
+        unsigned index = (reader->start + i) % (unsigned)(SIZE / CLUSTER);
+
+        for (size_t at = 0; at < CLUSTER && reader->result == 0; at += CLUSTER / 4)
+            reader->result = block_source_read(&reader->image->source, index * CLUSTER + at,
+                                               got + at, CLUSTER / 4, &reader->err);
+        /* Every third byte is random, those between tell which cluster it is. */
+        for (size_t at = 1; at < CLUSTER && reader->result == 0; at += 3)
+            reader->result = got[at] == (index % 7 ? (uint8_t)index : 0) ? 0 : -1;
+    }
+    return NULL;
+}
+
+static void test_qcow2_frames_are_read_by_threads_at_once(void **state)
+{
+    struct folder *folder = *state;
+    struct reader readers[4];
+    pthread_t threads[4];
+
+    for (int c = IMAGE_COMPRESSION_ZLIB; c <= IMAGE_COMPRESSION_ZSTD; c++) {
+        struct image *image = create(folder, (enum image_compression)c);
+
+        write_mixed(folder, image, (enum image_compression)c);
+        assert_ok(folder, image_finish(image, &folder->err));
+        image_close(image);
+        image = folder_open(folder, false);
+        assert_non_null(image);
+        for (unsigned i = 0; i < 4; i++) {
+            readers[i] = (struct reader){.image = image, .start = i * 40 / 3 * 3};
+            assert_int_equal(pthread_create(&threads[i], NULL, read_frames, &readers[i]), 0);
+        }
+        for (unsigned i = 0; i < 4; i++) {
+            pthread_join(threads[i], NULL);
+            assert_int_equal(readers[i].result, 0);
         }
         image_close(image);
         unlink(folder->file);
@@ -205,6 +259,8 @@ static void test_qcow2_a_new_file_holds_no_more_than_was_written(void **state)
 
     memset(data, 1, 64 * CLUSTER);
     assert_ok(folder, image_write(image, 3 * CLUSTER, data, 64 * CLUSTER, &folder->err));
+    assert_ok(folder, image_write_zeroes(image, 100 * CLUSTER + 7, 1000, &folder->err));
+    assert_ok(folder, image_write_zeroes(image, 120 * CLUSTER - 7, 3 * CLUSTER, &folder->err));
     assert_ok(folder, image_finish(image, &folder->err));
     image_close(image);
     assert_int_equal(stat(folder->file, &status), 0);
@@ -301,6 +357,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_set_up, folder_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_qcow2_frames_and_clusters_are_read_back),
+        TEST(test_qcow2_frames_are_read_by_threads_at_once),
         TEST(test_qcow2_clusters_written_twice_are_counted_once),
         TEST(test_qcow2_in_place_writes_give_up_frames),
         TEST(test_qcow2_frames_of_impossible_size_are_refused),
