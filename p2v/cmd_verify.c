@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "formats/image.h"
 #include "p2v/commands.h"
+#include "p2v/fix_disks.h"
 #include "p2v/interrupt.h"
 #include "p2v/json.h"
 #include "p2v/machine.h"
@@ -136,10 +137,14 @@ static int verify_disk(struct verification *verification, const struct manifest 
 
 static int verify_disks(struct verification *verification, struct error *err)
 {
-    size_t count = verification->machine->guest->disk_count;
+    const struct machine *machine = verification->machine;
+    size_t count = machine->guest->disk_count;
+    if (count > 0 && fix_disks_are_sealed(machine->path, machine->guest->disks[0].path))
+        return error_set(err, 0, "an interrupted fix has to be finished first: rehost fix %s",
+                         machine->path);
     for (size_t i = 0; i < count; i++) {
         AUTO(manifest) manifest = {0};
-        int found = machine_read_manifest(verification->machine, i, &manifest, err);
+        int found = machine_read_manifest(machine, i, &manifest, err);
         if (found == 0)
             return error_set(err, 0, "disk %zu has no manifest", i);
         if (found < 0 || verify_disk(verification, &manifest, err) != 0)

@@ -19,7 +19,8 @@
 struct fix_disk {
     struct overlay overlay; /* its strings are the following */
     char *overlay_path, *base_path, *base_name, *folder;
-    bool is_made; /* the overlay is there and ours to remove */
+    bool is_made;   /* the overlay is there and ours to remove */
+    bool is_sealed; /* it has the name that the next run finds */
 };
 
 /* {0} is the empty set. */
@@ -43,6 +44,20 @@ int fix_disks_add(struct fix_disks *disks, const char *folder, const char *name,
 /* Writes what the fixers changed into the disk itself; see overlay_commit. */
 int fix_disks_commit(struct fix_disks *disks, size_t index, struct manifest *manifest,
                      uint64_t *changed_bytes, struct error *err);
+
+/*
+ * Changing disks in place has a moment from which it is finished whatever happens: seal makes the
+ * overlays permanent under names that the next run finds (disk 0's last: it is the mark), then each
+ * is committed, then finish removes them (disk 0's last again). attach takes the sealed overlay of
+ * an interrupted run, 1 when there was one; committing it again does no harm.
+ */
+int fix_disks_seal(struct fix_disks *disks, struct error *err);
+void fix_disks_finish(struct fix_disks *disks);
+int fix_disks_attach(struct fix_disks *disks, const char *folder, const char *name,
+                     const char *format, struct error *err);
+
+/* True when the disk with index 0 has a sealed overlay: an interrupted fix is to be finished. */
+bool fix_disks_are_sealed(const char *folder, const char *first_name);
 
 /*
  * Gives the overlay a name of its own, replacing what is there. 1 when done; 0 when the fixers did

@@ -54,9 +54,32 @@ static int fix_dry(struct fix_run *fix, const char *path, const struct image_job
     return fix_run_fixers(fix, &disk, 1, job->name, err);
 }
 
-static int fix_on_overlay(struct fix_run *fix, const struct image_job *job, struct error *err)
+static int commit_sealed(struct fix_run *fix, struct error *err)
 {
     uint64_t changed;
+    if (fix_disks_commit(&fix->disks, 0, NULL, &changed, err) != 0)
+        return -1;
+    fix_disks_finish(&fix->disks);
+    fix_disks_fini(&fix->disks);
+    return 0;
+}
+
+/* What an interrupted run had begun to write into the image is written to its end first. */
+static int recover(struct fix_run *fix, const struct image_job *job, struct error *err)
+{
+    if (!fix_disks_are_sealed(job->folder, job->name))
+        return 0;
+    if (fix->options->is_dry_run)
+        return error_set(err, 0, "an interrupted fix has to be finished first: rehost fix %s",
+                         job->name);
+    log_info(&fix->cli->console.log, "finishing an interrupted fix");
+    if (fix_disks_attach(&fix->disks, job->folder, job->name, job->format, err) < 0)
+        return -1;
+    return commit_sealed(fix, err);
+}
+
+static int fix_on_overlay(struct fix_run *fix, const struct image_job *job, struct error *err)
+{
     AUTO_FREE char *output_folder = path_parent(job->output);
     bool is_elsewhere = !fix->options->is_in_place && strcmp(output_folder, job->folder) != 0;
     if (fix_disks_add(&fix->disks, job->folder, job->name, job->format,
@@ -69,7 +92,7 @@ static int fix_on_overlay(struct fix_run *fix, const struct image_job *job, stru
         return 0;
     interrupt_set_cleanup(NULL, NULL);
     if (fix->options->is_in_place)
-        return fix_disks_commit(&fix->disks, 0, NULL, &changed, err);
+        return fix_disks_seal(&fix->disks, err) == 0 ? commit_sealed(fix, err) : -1;
     snprintf(fix->result, sizeof(fix->result), "%s", job->output);
     return fix_disks_keep(&fix->disks, 0, job->output, err) < 0 ? -1 : 0;
 }
@@ -78,6 +101,8 @@ int fix_image(struct fix_run *fix, const char *path, struct error *err)
 {
     struct image_job job;
     int result = job_init(&job, fix, path, err);
+    if (result == 0)
+        result = recover(fix, &job, err);
     if (result == 0)
         result = fix->options->is_dry_run ? fix_dry(fix, path, &job, err)
                                           : fix_on_overlay(fix, &job, err);

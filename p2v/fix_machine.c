@@ -9,9 +9,12 @@
 #include "p2v/interrupt.h"
 #include "p2v/machine.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What the definition says already is kept: --nic first, then the NICs that have a name. */
 static void add_known_nics(struct fix_run *fix, const struct guest *guest)
@@ -59,7 +62,7 @@ static int commit_disk(struct fix_run *fix, const struct machine *machine, size_
         found == 1 && strcmp(manifest.image, machine->guest->disks[index].path) == 0;
     if (fix_disks_commit(&fix->disks, index, is_described ? &manifest : NULL, &changed, err) != 0)
         return -1;
-    return is_described && changed ? manifest_write(&manifest, machine->folder_fd, name, err) : 0;
+    return is_described ? manifest_write(&manifest, machine->folder_fd, name, err) : 0;
 }
 
 static int keep_overlay(struct fix_run *fix, const struct machine *machine, size_t index,
@@ -111,23 +114,64 @@ static int update_report(const struct fix_run *fix, const struct machine *machin
     return json_write(report, machine->folder_fd, MACHINE_REPORT, err);
 }
 
-static int keep_result(struct fix_run *fix, const struct machine *machine, struct error *err)
+/* An overlay of an earlier fix takes the new changes itself: no chain grows. */
+static bool is_in_place(const struct fix_run *fix, const struct guest *guest)
 {
-    struct guest *guest = machine->guest;
-    for (size_t i = 0; i < guest->disk_count; i++) {
-        /* An overlay of an earlier fix takes the new changes itself: no chain grows. */
-        bool is_in_place = fix->options->is_in_place || guest->disks[i].backing;
-        int result =
-            is_in_place ? commit_disk(fix, machine, i, err) : keep_overlay(fix, machine, i, err);
-        if (result != 0)
+    bool has_overlay = false;
+    for (size_t i = 0; i < guest->disk_count; i++)
+        has_overlay |= guest->disks[i].backing != NULL;
+    return fix->options->is_in_place || has_overlay;
+}
+
+static int commit_all(struct fix_run *fix, const struct machine *machine, struct error *err)
+{
+    for (size_t i = 0; i < machine->guest->disk_count; i++) {
+        if (fix->disks.items[i].is_sealed && commit_disk(fix, machine, i, err) != 0)
             return -1;
     }
-    if (fix->options->is_in_place)
-        fix->result[0] = '\0';
-    upgrade_hardware(guest, &fix->fixing);
-    if (update_report(fix, machine, err) != 0)
+    fix_disks_finish(&fix->disks);
+    fix_disks_fini(&fix->disks);
+    return 0;
+}
+
+/* What an interrupted run had begun to write into the disks is written to its end first. */
+static int recover(struct fix_run *fix, const struct machine *machine, struct error *err)
+{
+    const struct guest *guest = machine->guest;
+    log_info(&fix->cli->console.log, "finishing an interrupted fix");
+    for (size_t i = 0; i < guest->disk_count; i++) {
+        if (fix_disks_attach(&fix->disks, machine->path, guest->disks[i].path,
+                             guest->disks[i].format, err) < 0)
+            return -1;
+    }
+    return commit_all(fix, machine, err);
+}
+
+static int keep_disks(struct fix_run *fix, const struct machine *machine, struct error *err)
+{
+    if (is_in_place(fix, machine->guest))
+        return fix_disks_seal(&fix->disks, err) == 0 ? commit_all(fix, machine, err) : -1;
+    for (size_t i = 0; i < machine->guest->disk_count; i++) {
+        if (keep_overlay(fix, machine, i, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The definition follows what was found, also when an earlier run made the changes. */
+static int update_definition(const struct fix_run *fix, const struct machine *machine,
+                             struct error *err)
+{
+    AUTO_FREE char *before = guest_format(machine->guest, err);
+    if (!before)
         return -1;
-    return guest_write(guest, machine->folder_fd, MACHINE_GUEST, err);
+    upgrade_hardware(machine->guest, &fix->fixing);
+    AUTO_FREE char *after = guest_format(machine->guest, err);
+    if (!after)
+        return -1;
+    if (fix->outcome == FIX_NOTHING && strcmp(before, after) == 0)
+        return 0;
+    return guest_write(machine->guest, machine->folder_fd, MACHINE_GUEST, err);
 }
 
 static int fix_on_overlays(struct fix_run *fix, const struct machine *machine, struct error *err)
@@ -142,18 +186,54 @@ static int fix_on_overlays(struct fix_run *fix, const struct machine *machine, s
     if (fix_run_fixers(fix, fix->disks.disks, guest->disk_count, guest->uuid, err) != 0)
         return -1;
     interrupt_set_cleanup(NULL, NULL);
-    return fix->outcome == FIX_DONE ? keep_result(fix, machine, err) : 0;
+    if (fix->outcome == FIX_UNKNOWN_SYSTEM)
+        return 0;
+    if (fix->outcome == FIX_DONE &&
+        (keep_disks(fix, machine, err) != 0 || update_report(fix, machine, err) != 0))
+        return -1;
+    return update_definition(fix, machine, err);
+}
+
+/* Overlays of killed runs: the folder is locked, so nobody else is at work on them. */
+static void remove_leftovers(const struct machine *machine)
+{
+    AUTO_CLOSE int fd = openat(machine->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder)
+        return;
+    take_fd(&fd);
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        const char *name = entry->d_name;
+        if (name[0] == '.' && strstr(name, ".fix-") && text_ends_with(name, ".partial"))
+            unlinkat(machine->folder_fd, name, 0);
+    }
+    closedir(folder);
+}
+
+static int fix_wet(struct fix_run *fix, const struct machine *machine, bool is_sealed,
+                   struct error *err)
+{
+    remove_leftovers(machine);
+    if (is_sealed && recover(fix, machine, err) != 0)
+        return -1;
+    return fix_on_overlays(fix, machine, err);
 }
 
 int fix_machine(struct fix_run *fix, const char *path, struct error *err)
 {
     struct machine machine;
-    enum machine_access access = fix->options->is_dry_run ? MACHINE_READ : MACHINE_WRITE;
-    if (machine_open(&machine, path, access, err) != 0)
+    bool is_dry = fix->options->is_dry_run;
+    if (machine_open(&machine, path, is_dry ? MACHINE_READ : MACHINE_WRITE, err) != 0)
         return -1;
+    int result = -1;
+    bool is_sealed = machine.guest->disk_count > 0 &&
+                     fix_disks_are_sealed(machine.path, machine.guest->disks[0].path);
     add_known_nics(fix, machine.guest);
-    int result = fix->options->is_dry_run ? fix_dry(fix, &machine, err)
-                                          : fix_on_overlays(fix, &machine, err);
+    if (is_dry && is_sealed)
+        error_set(err, 0, "an interrupted fix has to be finished first: rehost fix %s", path);
+    else
+        result = is_dry ? fix_dry(fix, &machine, err) : fix_wet(fix, &machine, is_sealed, err);
     machine_fini(&machine);
     return result;
 }

@@ -67,13 +67,34 @@ static int map_overlay(struct commit *commit, struct error *err)
     return extents_align(&commit->own, CHUNK_SIZE, image->source.size_bytes, err);
 }
 
+/* The manifest is to say what the disk holds then, also where an interrupted run wrote it already.
+ */
+static int record(struct commit *commit, uint64_t offset, const uint8_t *data, size_t length,
+                  struct error *err)
+{
+    struct manifest *manifest = commit->manifest;
+    uint64_t index = offset / CHUNK_SIZE;
+    struct chunk_name name = {0};
+    if (!manifest)
+        return 0;
+    enum chunk_state before = manifest_state(manifest, index);
+    if (bytes_are_zero(data, length))
+        return before == CHUNK_DATA ? manifest_change(manifest, index, CHUNK_ZERO, &name, err) : 0;
+    chunk_name_compute(data, length, &name);
+    if (before == CHUNK_DATA && memcmp(manifest_name(manifest, index), &name, sizeof(name)) == 0)
+        return 0;
+    return manifest_change(manifest, index, CHUNK_DATA, &name, err);
+}
+
 /* Takes a chunk into the batch unless the base holds the same. */
-static int load_chunk(struct batch *batch, const struct image *image, const struct image *base,
+static int load_chunk(struct commit *commit, const struct image *image, const struct image *base,
                       uint64_t offset, size_t length, struct error *err)
 {
+    struct batch *batch = commit->batch;
     uint8_t *data = batch->data[batch->count];
     if (block_source_read(&image->source, offset, data, length, err) != 0 ||
-        block_source_read(&base->source, offset, batch->before, length, err) != 0)
+        block_source_read(&base->source, offset, batch->before, length, err) != 0 ||
+        record(commit, offset, data, length, err) != 0)
         return -1;
     if (memcmp(data, batch->before, length) == 0)
         return 0;
@@ -98,7 +119,7 @@ static int load_batch(struct commit *commit, struct error *err)
             if (commit->batch->count == BATCH_CHUNKS)
                 return 0;
             size_t length = (size_t)min_u64(CHUNK_SIZE, end - offset);
-            if (load_chunk(commit->batch, image, base, offset, length, err) != 0)
+            if (load_chunk(commit, image, base, offset, length, err) != 0)
                 return -1;
         }
     }
@@ -111,18 +132,10 @@ static int store_chunk(struct commit *commit, struct image *base, size_t i, stru
     uint64_t offset = commit->batch->offsets[i];
     size_t length = commit->batch->lengths[i];
     const uint8_t *data = commit->batch->data[i];
-    bool is_zero = bytes_are_zero(data, length);
-    struct chunk_name name = {0};
-    if ((is_zero ? image_write_zeroes(base, offset, length, err)
-                 : image_write(base, offset, data, length, err)) != 0)
-        return -1;
     commit->changed_bytes += length;
-    if (!commit->manifest)
-        return 0;
-    if (!is_zero)
-        chunk_name_compute(data, length, &name);
-    return manifest_change(commit->manifest, offset / CHUNK_SIZE, is_zero ? CHUNK_ZERO : CHUNK_DATA,
-                           &name, err);
+    if (bytes_are_zero(data, length))
+        return image_write_zeroes(base, offset, length, err);
+    return image_write(base, offset, data, length, err);
 }
 
 static int store_batch(struct commit *commit, struct error *err)

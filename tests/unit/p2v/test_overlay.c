@@ -187,6 +187,46 @@ static void test_fix_disks_add_elsewhere_names_its_base_absolutely(void **state)
     stop(&fixture);
 }
 
+/* Killed between the seal and the end of the commit: the next run finds all it needs. */
+static void test_fix_disks_sealed_survive_their_process(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct fix_disks next = {.count = 0};
+    uint64_t changed;
+    start(&fixture, "qcow2");
+    write_overlay(&fixture, CHUNK, 'n', CHUNK);
+    assert_false(fix_disks_are_sealed(fixture.folder, "disk0"));
+    assert_int_equal(fix_disks_seal(&fixture.disks, NULL), 0);
+    assert_int_equal(fix_disks_commit(&fixture.disks, 0, NULL, &changed, NULL), 0);
+    fix_disks_fini(&fixture.disks); /* without finish: as if killed */
+    assert_true(fix_disks_are_sealed(fixture.folder, "disk0"));
+
+    assert_int_equal(fix_disks_attach(&next, fixture.folder, "disk0", "qcow2", NULL), 1);
+    assert_int_equal(fix_disks_commit(&next, 0, &fixture.manifest, &changed, &fixture.err), 0);
+    fix_disks_finish(&next);
+    fix_disks_fini(&next);
+    assert_false(fix_disks_are_sealed(fixture.folder, "disk0"));
+    read_base(&fixture, CHUNK, CHUNK);
+    assert_int_equal(fixture.buffer[0], 'n');
+    /* The bytes were there already; the manifest still learns of them. */
+    struct chunk_name name;
+    chunk_name_compute(fixture.buffer, CHUNK, &name);
+    assert_memory_equal(manifest_name(&fixture.manifest, 1), &name, sizeof(name));
+    stop(&fixture);
+}
+
+static void test_fix_disks_attach_finds_nothing_where_nothing_is(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct fix_disks next = {.count = 0};
+    start(&fixture, "raw");
+    assert_int_equal(fix_disks_attach(&next, fixture.folder, "disk0", "raw", NULL), 0);
+    fix_disks_fini(&next);
+    stop(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +234,8 @@ int main(void)
         cmocka_unit_test(test_overlay_commit_of_the_same_bytes_changes_nothing),
         cmocka_unit_test(test_overlay_leaves_its_base_alone_until_it_is_committed),
         cmocka_unit_test(test_fix_disks_keep_gives_the_overlay_a_name),
+        cmocka_unit_test(test_fix_disks_sealed_survive_their_process),
+        cmocka_unit_test(test_fix_disks_attach_finds_nothing_where_nothing_is),
         cmocka_unit_test(test_fix_disks_add_elsewhere_names_its_base_absolutely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
