@@ -67,8 +67,7 @@ static void test_nics_generated_macs_are_the_same_on_a_second_run(void **state)
 {
     (void)state;
     AUTO(nics)
-    none = {.count = 0},
-    first = {.count = 0}, second = {.count = 0}, other = {.count = 0};
+    none = {.count = 0}, first = {.count = 0}, second = {.count = 0}, other = {.count = 0};
     nics_choose(&server, &none, "machine", &first, NULL);
     nics_choose(&server, &none, "machine", &second, NULL);
     nics_choose(&server, &none, "another", &other, NULL);
