@@ -12,7 +12,8 @@ for tool in qemu-img qemu-io; do
 done
 [ -x "$imgtool" ] || make -s "${imgtool#"$PWD"/}"
 
-work=$(mktemp -d)
+# In memory where possible: every image that is finished is synced, twice.
+work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
 holder=
 loop=
 cleanup() {
