@@ -23,6 +23,7 @@
 
 #define SECTOR 512
 #define ZERO_STEP ((size_t)1 << 20)
+#define WRITE_BACK_LENGTH ((size_t)256 << 10)
 
 struct raw {
     struct image image;
@@ -217,6 +218,9 @@ static int raw_write(struct image *image, uint64_t offset, const void *data, siz
     if (io_write_at(raw->fd, data, length, offset, err) < 0)
         return -1;
     raw_note_end(raw, offset + length);
+    /* A new image will be synced as a whole: let the disk begin now. Only a hint, it may fail. */
+    if (image->is_new && length >= WRITE_BACK_LENGTH)
+        sync_file_range(raw->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
     return raw_note_written(raw, offset, length, err);
 }
 
