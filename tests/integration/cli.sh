@@ -5,8 +5,8 @@
 # JSON, and a small data disk through convert, verify and define. Takes seconds.
 set -u
 here=$(cd "$(dirname "$0")/../.." && pwd)
-rehost=${REHOST:-$here/build/rehost}
-for need in sfdisk mke2fs e2fsck debugfs qemu-img python3; do
+rehost=$(realpath -m "${REHOST:-$here/build/rehost}")
+for need in sfdisk mke2fs e2fsck debugfs dumpe2fs qemu-img python3 cc; do
     command -v $need >/dev/null || { echo "SKIP: $need is not installed"; exit 77; }
 done
 [ -x "$rehost" ] || { echo "$rehost is not built"; exit 1; }
@@ -195,6 +195,62 @@ status 4 verify raw && says err 'disk0.raw: chunk at 0x200000 differs'
 status 4 verify raw --json && is_json out && says out '"is_verified": false'
 printf X | dd of=backed/disk0.manifest bs=1 seek=600 conv=notrunc status=none
 status 1 verify backed && says err 'manifest'
+
+# --- a disk that cannot be read everywhere -------------------------------------------------------
+
+cat >bad.c <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+/* The sectors of sick.img at the offsets in $BAD give EIO. */
+static int is_bad(int fd, size_t length, off64_t offset)
+{
+    char link[64], path[4096];
+    off64_t bad[2] = {0};
+    sscanf(getenv("BAD"), "%ld %ld", &bad[0], &bad[1]);
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t got = readlink(link, path, sizeof(path) - 1);
+    path[got < 0 ? 0 : got] = 0;
+    for (int i = 0; strstr(path, "sick.img") && i < 2; i++)
+        if (offset < bad[i] + 512 && bad[i] < offset + (off64_t)length)
+            return 1;
+    return 0;
+}
+ssize_t pread64(int fd, void *buffer, size_t length, off64_t offset)
+{
+    ssize_t (*real)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
+    if (is_bad(fd, length, offset)) { errno = EIO; return -1; }
+    return real(fd, buffer, length, offset);
+}
+ssize_t __pread64_chk(int fd, void *buffer, size_t length, off64_t offset, size_t room)
+{
+    (void)room;
+    return pread64(fd, buffer, length, offset);
+}
+END
+cc -w -shared -fPIC -o bad.so bad.c -ldl || fail "cannot compile the shim"
+head -c 20M /dev/urandom >tree/file
+printf 'label: dos\nsize=40MiB,type=83\n' | { cp disk.img sick.img; sfdisk -q sick.img; } || fail sfdisk
+mke2fs -q -F -t ext4 -b 4096 -d tree -E offset=$((1 << 20)),nodiscard,lazy_itable_init=0 sick.img 40M
+# One in a file's last block, one in free space, where nobody is to miss it.
+block=$(debugfs -R 'blocks /file' 'sick.img?offset=1048576' 2>/dev/null | tr ' ' '\n' | grep . | tail -1)
+free=$(dumpe2fs 'sick.img?offset=1048576' 2>/dev/null | sed -n 's/^  Free blocks: .*[-]\([0-9]*\)$/\1/p' | tail -1)
+bad=$(((1 << 20) + block * 4096)) unused=$(((1 << 20) + (free - 500) * 4096))
+ASAN_OPTIONS=verify_asan_link_order=0 BAD="$bad $unused" LD_PRELOAD=$work/bad.so status 3 convert sick.img -o sick --format raw --no-fix --no-boot-test
+says err "warning: sick.img: 512 bytes in 1 ranges could not be read.* $(printf '0x%x' $bad)"
+says sick/report.json '"unreadable_bytes": 512'
+sector=$((bad / 512))
+same "the bad sector is zero" "$(dd if=sick/disk0.raw bs=512 skip=$sector count=1 status=none | tr -d '\0' | wc -c)" 0
+for around in $((sector - 100)) $((sector + 1)); do
+    cmp -s <(dd if=sick/disk0.raw bs=512 skip=$around count=7 status=none) \
+        <(dd if=sick.img bs=512 skip=$around count=7 status=none) || fail "sectors beside the bad one are lost"
+done
+status 0 verify sick
 
 # --- interruption --------------------------------------------------------------------------------
 
