@@ -1,7 +1,7 @@
 # Rehost: build, test, install. `make help` lists the targets.
 
 VERSION := 0.1.0
-B       := build$(if $(SAN),-san)$(if $(filter clang%,$(CC)),-clang)
+B       := build$(if $(SAN),-$(if $(filter address%,$(SAN)),san,$(SAN)))$(if $(filter clang%,$(CC)),-clang)
 CC      ?= cc
 PREFIX  ?= /usr/local
 
@@ -152,7 +152,7 @@ install: all ## into PREFIX (default /usr/local)
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rehost
 
 clean: ## remove what was built
-	rm -rf build build-san build-clang build-san-clang
+	rm -rf build build-*
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s "$$(printf '\t')"
