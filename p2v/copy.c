@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "p2v/copy_work.h"
-#include "p2v/write_behind.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +39,6 @@ struct engine {
     struct error error; /* the first failure */
     int read_ahead_fd;  /* -1: none */
     uint64_t read_ahead_end;
-    struct write_behind behind; /* has its own lock, never taken inside this one */
 };
 
 struct worker {
@@ -226,17 +224,14 @@ static void add_counts(struct copy_counts *sum, const struct copy_counts *more)
 static void finish_range(struct worker *worker, int result, const struct error *error)
 {
     struct engine *engine = worker->engine;
-    const struct copy_counts *counts = &worker->counts;
     struct error no_memory = {0};
     pthread_mutex_lock(&engine->lock);
     if (result != 0)
         fail_locked(engine, error);
-    add_counts(&engine->result->counts, counts);
+    add_counts(&engine->result->counts, &worker->counts);
     if (extents_add_all(&engine->result->unreadable, &worker->bad, 0, &no_memory) != 0)
         fail_locked(engine, &no_memory);
     pthread_mutex_unlock(&engine->lock);
-    write_behind_add(&engine->behind,
-                     counts->stored_bytes ? counts->stored_bytes : counts->data_bytes);
 }
 
 static void *work(void *argument)
@@ -341,13 +336,11 @@ static void run_engine(struct engine *engine)
 {
     struct worker workers[COPY_MAX_THREADS] = {0};
     engine->read_ahead_fd = open_hint(engine->job->read_ahead_path);
-    write_behind_start(&engine->behind, engine->job->target->path);
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->is_progressed, NULL);
     run_workers(engine, workers, thread_count(engine->job));
     pthread_cond_destroy(&engine->is_progressed);
     pthread_mutex_destroy(&engine->lock);
-    write_behind_stop(&engine->behind);
     if (engine->read_ahead_fd >= 0)
         close(engine->read_ahead_fd);
 }
