@@ -31,6 +31,7 @@ static int run_test(struct convert *convert, char *scratch, struct error *err)
 {
     struct boot_options options = {.timeout_seconds = (int)convert->options->timeout_seconds,
                                    .scratch = scratch,
+                                   .interrupt = interrupt_flag(),
                                    .progress = show_stage,
                                    .context = convert->log};
     if (mkdir(scratch, 0700) != 0 && errno != EEXIST)
