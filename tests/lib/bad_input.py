@@ -637,11 +637,15 @@ def test_kill():
             codes=(OK, WARNINGS))
     whole = time.monotonic() - begin
     shutil.rmtree(target)
-    killed = 0
-    for i in range(12):
-        killed += kill_after("copy", big, ("--no-fix", "--no-boot-test", "--compress"),
-                             whole * (i + 0.5) / 12)
-    check(killed >= 6, "only %d of 12 were killed in time" % killed)
+    killed, tries, longest = 0, 0, whole
+    while killed < 10:
+        tries += 1
+        check(tries <= 60, "only %d of %d were killed in time" % (killed, tries))
+        if kill_after("copy", big, ("--no-fix", "--no-boot-test", "--compress"),
+                      longest * (tries % 8 + 0.5) / 8):
+            killed += 1
+        else:
+            longest *= 0.8  # the first run was not typical
     check(digest(big) == before, "the source changed")
     # What a killed run left behind does not stop the next one.
     target = path("killed")
