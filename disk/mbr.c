@@ -19,7 +19,6 @@
 #define MBR_PRIMARIES 4
 
 enum mbr_type {
-    TYPE_EMPTY = 0x00,
     TYPE_EXTENDED = 0x05,
     TYPE_EXTENDED_LBA = 0x0f,
     TYPE_EXTENDED_LINUX = 0x85,
@@ -45,9 +44,10 @@ bool mbr_decode(const uint8_t *sector, struct mbr *mbr)
     return true;
 }
 
+/* As Linux: an entry of type 0 with a size is /dev/sda1 all the same. */
 bool mbr_entry_is_used(const struct mbr_entry *entry)
 {
-    return entry->type != TYPE_EMPTY && entry->count != 0;
+    return entry->count != 0;
 }
 
 bool mbr_has_partitions(const struct mbr *mbr)

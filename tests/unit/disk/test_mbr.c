@@ -164,6 +164,17 @@ static void test_mbr_knows_all_three_types_of_container(void **state)
     }
 }
 
+static void test_mbr_entry_of_type_0_with_a_size_is_a_partition(void **state)
+{
+    struct fixture *f = *state;
+
+    put_mbr_entry(f->mbr, 1, 0x00, 2048, 4096);
+    put_mbr_entry(f->mbr, 2, 0x83, 8192, 0);
+    read_table(f);
+    assert_int_equal(f->table.count, 1);
+    assert_partition(f, 0, 1, 2048, 4096);
+}
+
 static void test_mbr_chain_may_go_backwards(void **state)
 {
     struct fixture *f = *state;
@@ -477,6 +488,7 @@ int main(void)
         CASE(test_mbr_first_sector_is_copied_even_where_a_partition_starts_in_it),
         CASE(test_mbr_lists_logical_partitions_from_five),
         CASE(test_mbr_knows_all_three_types_of_container),
+        CASE(test_mbr_entry_of_type_0_with_a_size_is_a_partition),
         CASE(test_mbr_chain_may_go_backwards),
         CASE(test_mbr_empty_ebr_at_the_head_takes_no_number),
         CASE(test_mbr_circle_of_ebrs_ends_in_doubt),
