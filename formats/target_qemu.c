@@ -261,7 +261,9 @@ static const char script_head[] =
     "set -eu\n"
     "\n"
     "QEMU=${QEMU:-qemu-system-x86_64}\n"
-    "folder=$(cd -- \"$(dirname -- \"$0\")\" && pwd -P)\n"
+    "folder=$(cd -- \"$(dirname -- \"$0\")\" && pwd -P)\n";
+
+static const char script_checks[] =
     "option_value() { # a comma ends a value in QEMU's options, unless doubled\n"
     "    printf '%s\\n' \"$1\" | sed 's/,/,,/g'\n"
     "}\n"
@@ -282,11 +284,27 @@ static const char script_head[] =
     "    if (ulimit -c 0 || :; kvm_works) >/dev/null 2>&1; then ACCEL=kvm; fi\n"
     "fi\n";
 
-static void add_head(struct text *out, const struct guest *guest)
+/* A script that was put elsewhere finds the disks where they were when it was written. */
+static void add_folder(struct text *out, const struct guest *guest, const char *folder)
+{
+    if (guest->disk_count == 0 || guest->disks[0].path[0] == '/')
+        return;
+    text_add(out, "written_for=");
+    add_quoted(out, folder);
+    text_add(out, "\nfirst_disk=");
+    add_quoted(out, guest->disks[0].path);
+    text_add(out,
+             "\nif [ ! -e \"$folder/$first_disk\" ] && [ -e \"$written_for/$first_disk\" ]; then\n"
+             "    folder=$written_for\nfi\n");
+}
+
+static void add_head(struct text *out, const struct guest *guest, const char *folder)
 {
     text_addf(out, "#!/bin/sh\n# Starts %s in QEMU. Written by rehost from guest.json.\n#\n",
               guest->name);
     text_add(out, script_head);
+    add_folder(out, guest, folder);
+    text_add(out, script_checks);
     if (guest->limits.cpu_percent != 0 || guest->limits.net_bytes_per_second != 0)
         text_add(out, "# Limits of CPU and network are not QEMU's to keep: a cgroup and tc are.\n");
 }
@@ -438,12 +456,11 @@ static int qemu_render(const struct guest *guest, const char *folder, struct tex
 {
     unsigned cpus = guest->sockets * guest->cores * guest->threads;
 
-    (void)folder; /* the script finds its own */
     if (target_check(guest, err) < 0)
         return -1;
     if (cpus > MAX_CPUS)
         return error_set(err, 0, "cpu: %u CPUs: QEMU's machines have at most %d", cpus, MAX_CPUS);
-    add_head(out, guest);
+    add_head(out, guest, folder);
     add_cpu(out, guest);
     add_screen(out, guest);
     add_network(out, guest);

@@ -247,6 +247,11 @@ static_checks overlay
 boot overlay 60 -snapshot
 contains "overlay with -snapshot boots" overlay/serial 'booted from here'
 
+mkdir elsewhere
+cp overlay/start.sh elsewhere
+boot elsewhere 60 -snapshot
+contains "a script put elsewhere finds its disks" elsewhere/serial 'booted from here'
+
 # --- in the background, UEFI with writes discarded -----------------------------------------------
 
 cp uefi/web01.nvram store
