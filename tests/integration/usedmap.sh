@@ -245,17 +245,6 @@ mke2fs -q -F -b 4096 -O journal_dev journal
 mke2fs -q -F -t ext4 -b 4096 -d tree image && debugfs -w -R "ssv journal_inum 0" image >/dev/null 2>&1
 check_image "an external journal" doubt
 
-# How long a map may take, warm: the best of five, since other things run here too.
-speed() { # name, size, most microseconds
-    rm -f image; truncate -s "$2" image; mke2fs -q -F -t ext4 -d tree image
-    best=$(for _ in 1 2 3 4 5; do "$tool" used image | awk '/^microseconds/ { print $2 }'; done |
-        sort -n | head -1)
-    [ "$best" -le "$3" ] || fail "$1 took $best microseconds"
-    echo "map of $1: $best microseconds"
-}
-speed "8 GiB" 8G 50000
-speed "1 TiB" 1T 1000000
-
 echo "$passed file systems, $compared also compared with partclone, $failed failures"
 [ "$passed" -gt 40 ] || { echo "FAIL: too few file systems were made"; exit 1; }
 [ "$failed" -eq 0 ]
