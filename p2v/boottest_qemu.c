@@ -114,6 +114,12 @@ static void add_machine(struct builder *builder)
            count_disks(guest, GUEST_BUS_IDE) ? "pc" : "q35", guest->secure_boot ? ",smm=on" : "",
            machine->firmware_path ? ",pflash0=code,pflash1=variables" : "");
     option(builder, "-accel", "%s", machine->accelerator);
+    /*
+     * Emulated, the guest's clock counts its own instructions. On a host that has no time for it
+     * a clock of its own would let its 90 s device time-outs pass while it hardly ran.
+     */
+    if (!is_kvm)
+        option(builder, "-icount", "shift=2,sleep=on");
     option(builder, "-cpu", "%s", is_kvm ? "host" : "max");
     option(builder, "-smp", "%u", machine->cpus);
     option(builder, "-m", "%" PRIu64 "M", machine->memory_bytes / MIB);
