@@ -99,6 +99,8 @@ static void add_disk(struct text *out, const struct source *source)
               table->kind == PARTITION_TABLE_NONE ? "no" : partition_table_kind_name(table->kind),
               table->is_doubtful ? " (doubtful)" : "",
               bytes_format(source->used_bytes, used, sizeof(used)));
+    if (source->layout.count)
+        text_addf(out, "  %-3s %10s %10s  %s\n", "#", "start", "size", "holds");
     for (size_t i = 0; i < source->layout.count; i++)
         add_volume(out, &source->layout.volumes[i]);
     add_boot(out, table);
