@@ -135,6 +135,7 @@ bench: deps ## measure against the peers, one JSON line a figure
 fuzz: ## run one fuzzer for a while: make fuzz F=qcow2 [SECONDS=60]
 	@test -n "$(F)" || { echo "make fuzz F=NAME; names:" $(patsubst $(B)/fuzz/replay_%,%,$(FUZZERS)); exit 2; }
 	@$(MAKE) --no-print-directory build/fuzzer/$(F)
+	@mkdir -p build/fuzzer/corpus-$(F)
 	build/fuzzer/$(F) -max_total_time=$(or $(SECONDS),60) -timeout=10 -rss_limit_mb=2048 \
 	    build/fuzzer/corpus-$(F) tests/fuzz/corpus/$(F)
 
