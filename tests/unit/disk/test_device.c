@@ -21,7 +21,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
 
-    strcpy(f->path, "/tmp/test_device_XXXXXX");
+    snprintf(f->path, sizeof(f->path), "/tmp/test_device_XXXXXX");
     f->fd = mkstemp(f->path);
     *state = f;
     return f->fd < 0;

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,12 +136,13 @@ static void test_definition_guesses_uefi_from_the_table_alone(void **state)
 {
     (void)state;
     struct partition partitions[2] = {{.number = 1}, {.number = 2}};
-    strcpy(partitions[0].type_guid, PARTITION_TYPE_ESP);
+    snprintf(partitions[0].type_guid, sizeof(partitions[0].type_guid), "%s", PARTITION_TYPE_ESP);
     disk.layout.table.partitions = partitions;
     disk.layout.table.count = 2;
     AUTO_PTR(guest) uefi = define(NULL, NULL, "x");
     assert_int_equal(uefi->firmware, GUEST_FIRMWARE_UEFI);
-    strcpy(partitions[1].type_guid, PARTITION_TYPE_BIOS_BOOT);
+    snprintf(partitions[1].type_guid, sizeof(partitions[1].type_guid), "%s",
+             PARTITION_TYPE_BIOS_BOOT);
     AUTO_PTR(guest) bios = define(NULL, NULL, "x");
     assert_int_equal(bios->firmware, GUEST_FIRMWARE_BIOS);
 }

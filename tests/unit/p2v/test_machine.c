@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -29,7 +30,7 @@ struct place {
 static int start(void **state)
 {
     struct place *place = memory_new(1, sizeof(*place));
-    strcpy(place->folder, "/tmp/rehost-test.XXXXXX");
+    snprintf(place->folder, sizeof(place->folder), "/tmp/rehost-test.XXXXXX");
     assert_non_null(mkdtemp(place->folder));
     place->final = path_join(place->folder, "web01");
     place->partial = path_join(place->folder, "web01.partial");
@@ -256,7 +257,7 @@ static void test_machine_manifest_names_only_files_of_the_folder(void **state)
     for (size_t i = 0; i < sizeof(images) / sizeof(images[0]); i++) {
         struct manifest written = {0}, read = {0};
         assert_int_equal(manifest_init(&written, 65536, NULL), 0);
-        strcpy(written.image, images[i]);
+        snprintf(written.image, sizeof(written.image), "%s", images[i]);
         if (manifest_write(&written, machine.folder_fd, "disk0.manifest", NULL) == 0)
             assert_int_equal(machine_read_manifest(&machine, 0, &read, NULL), -1);
         manifest_fini(&written);

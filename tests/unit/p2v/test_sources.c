@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,7 +27,7 @@ static char folder[64];
 static int start(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/rehost-test.XXXXXX");
+    snprintf(folder, sizeof(folder), "/tmp/rehost-test.XXXXXX");
     return mkdtemp(folder) ? 0 : -1;
 }
 
