@@ -5,6 +5,7 @@
 #include "base/child.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/own.h"
 
 #include <errno.h>
@@ -20,13 +21,6 @@
 #include <unistd.h>
 
 #define DEFAULT_OUTPUT_LIMIT ((size_t)16 << 20)
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Copies a descriptor out of the way of 0 to 2, so that the dup2 calls below cannot collide. */
 static int lifted(int fd)
@@ -89,9 +83,9 @@ static int wait_readable(pid_t pid, int timeout_ms)
     if (fd < 0)
         return -1;
     struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-    int64_t end = now_ms() + timeout_ms;
+    int64_t end = clock_ms() + timeout_ms;
     for (;;) {
-        int64_t left = end - now_ms();
+        int64_t left = end - clock_ms();
         int ready = poll(&pollfd, 1, timeout_ms < 0 ? -1 : left > 0 ? (int)left : 0);
         if (ready >= 0 || errno != EINTR)
             return ready;
@@ -189,7 +183,7 @@ static int left_ms(const struct run *run)
 {
     if (run->deadline_ms < 0)
         return -1;
-    int64_t left = run->deadline_ms - now_ms();
+    int64_t left = run->deadline_ms - clock_ms();
     return left > 0 ? (int)left : 0;
 }
 
@@ -289,7 +283,7 @@ int child_run(const char *const argv[], const struct text *input, struct text *o
         .input_left = input ? input->length : 0,
         .output_limit =
             limits && limits->output_bytes ? limits->output_bytes : DEFAULT_OUTPUT_LIMIT,
-        .deadline_ms = timeout_ms < 0 ? -1 : now_ms() + timeout_ms,
+        .deadline_ms = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms,
     };
     int result = run_without_sigpipe(argv, &run, err);
     if (result < 0)

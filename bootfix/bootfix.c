@@ -5,6 +5,7 @@
  */
 #include "bootfix/bootfix.h"
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "base/text.h"
 #include "bootfix/apply.h"
@@ -15,7 +16,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct bootfix {
     struct session session;
@@ -25,18 +25,11 @@ struct bootfix {
     bool is_finished; /* applied: the appliance is down */
 };
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 struct bootfix *bootfix_open(const struct bootfix_disk *disks, size_t count,
                              const struct bootfix_options *options, struct log *log,
                              struct error *err)
 {
-    double start = now_seconds();
+    double start = clock_seconds();
     struct bootfix *bootfix = memory_new(1, sizeof(*bootfix));
     if (options->root)
         bootfix->root = text_copy(options->root);
@@ -45,7 +38,7 @@ struct bootfix *bootfix_open(const struct bootfix_disk *disks, size_t count,
         return NULL;
     }
     bootfix->cache = files_cache_new(&bootfix->session.files);
-    bootfix->times.launch = now_seconds() - start;
+    bootfix->times.launch = clock_seconds() - start;
     log_detail(log, "the libguestfs appliance is up after %.1f s", bootfix->times.launch);
     return bootfix;
 }
@@ -81,13 +74,13 @@ static int inspect_guest(struct bootfix *bootfix, struct system *system, struct 
 
 int bootfix_inspect(struct bootfix *bootfix, struct system **system, struct error *err)
 {
-    double start = now_seconds();
+    double start = clock_seconds();
     *system = NULL;
     AUTO_PTR(system) found = memory_new(1, sizeof(*found));
     if (inspect_guest(bootfix, found, err) < 0)
         return error_wrap(err, "inspect the disks");
     *system = take_ptr(&found);
-    bootfix->times.inspect = now_seconds() - start;
+    bootfix->times.inspect = clock_seconds() - start;
     return 0;
 }
 
@@ -98,7 +91,7 @@ struct files *bootfix_files(struct bootfix *bootfix)
 
 int bootfix_plan(struct bootfix *bootfix, struct fix_context *context, struct error *err)
 {
-    double start = now_seconds();
+    double start = clock_seconds();
     if (!context->system->root)
         return 0; /* nothing is mounted, so there is nothing that a fixer could read */
     for (const struct fixer *const *fixer = fixers; *fixer; fixer++) {
@@ -108,13 +101,13 @@ int bootfix_plan(struct bootfix *bootfix, struct fix_context *context, struct er
             return error_wrap(err, "plan %s", (*fixer)->name);
     }
     apply_warn_space(&bootfix->session, context->plan);
-    bootfix->times.plan = now_seconds() - start;
+    bootfix->times.plan = clock_seconds() - start;
     return 0;
 }
 
 int bootfix_apply(struct bootfix *bootfix, const struct plan *plan, struct error *err)
 {
-    double start = now_seconds();
+    double start = clock_seconds();
     if (!bootfix->session.is_writable)
         return error_set(err, 0, "the disks were opened read-only: no edit can be made");
     if (bootfix->is_finished)
@@ -123,7 +116,7 @@ int bootfix_apply(struct bootfix *bootfix, const struct plan *plan, struct error
     if (apply_check_space(&bootfix->session, plan, err) < 0 ||
         apply_edits(&bootfix->session, plan, err) < 0 || session_finish(&bootfix->session, err) < 0)
         return -1;
-    bootfix->times.apply = now_seconds() - start;
+    bootfix->times.apply = clock_seconds() - start;
     return 0;
 }
 

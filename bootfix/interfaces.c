@@ -169,23 +169,13 @@ static bool is_made_by_software(const struct interface_list *list, const char *n
     return false;
 }
 
-static void interface_fini(struct system_interface *interface)
-{
-    free(interface->name);
-    free(interface->mac);
-    for (size_t i = 0; i < interface->address_count; i++)
-        free(interface->addresses[i]);
-    free(interface->config);
-    *interface = (struct system_interface){0};
-}
-
 static void remove_virtual(struct interface_list *list)
 {
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
         struct system_interface item = list->items[i];
         if (is_made_by_software(list, item.name)) {
-            interface_fini(&item);
+            system_interface_fini(&item);
             continue;
         }
         list->items[kept++] = item;
@@ -215,7 +205,7 @@ int interfaces_read(struct files *files, struct system *system, struct error *er
     for (size_t i = 0; i < list.virtual_count; i++)
         free(list.virtual_names[i]);
     for (size_t i = 0; i < system->interface_count; i++)
-        interface_fini(&system->interfaces[i]);
+        system_interface_fini(&system->interfaces[i]);
     free(system->interfaces);
     system->interfaces = list.items;
     system->interface_count = list.count;

@@ -28,13 +28,14 @@ static void kernel_fini(struct system_kernel *kernel)
     free(kernel->modules);
 }
 
-static void interface_fini(struct system_interface *interface)
+void system_interface_fini(struct system_interface *interface)
 {
     free(interface->name);
     free(interface->mac);
     for (size_t i = 0; i < interface->address_count; i++)
         free(interface->addresses[i]);
     free(interface->config);
+    *interface = (struct system_interface){0};
 }
 
 static void free_strings(struct system *system)
@@ -59,7 +60,7 @@ void system_free(struct system *system)
     for (size_t i = 0; i < system->kernel_count; i++)
         kernel_fini(&system->kernels[i]);
     for (size_t i = 0; i < system->interface_count; i++)
-        interface_fini(&system->interfaces[i]);
+        system_interface_fini(&system->interfaces[i]);
     free(system->volumes);
     free(system->kernels);
     free(system->interfaces);

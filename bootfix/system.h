@@ -75,6 +75,8 @@ struct system {
     size_t interface_count;
 };
 
+/* Leaves it empty. */
+void system_interface_fini(struct system_interface *interface);
 void system_free(struct system *system);
 OWN_DEFINE_PTR(system, system_free)
 

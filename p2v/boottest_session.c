@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "p2v/boottest_files.h"
 
 #include <dirent.h>
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ERRORS_LIMIT ((size_t)16 << 10) /* of QEMU's stderr */
@@ -31,13 +31,6 @@ static const struct boot_pace kvm_pace = {
     .whole = 180000, .network = 20000, .settle = 2000, .silence = 30000};
 static const struct boot_pace tcg_pace = {
     .whole = 600000, .network = 60000, .settle = 5000, .silence = 120000};
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void fill(int *fds, size_t count)
 {
@@ -96,7 +89,7 @@ void boot_session_free(struct boot_session *session)
 
 double boot_session_seconds(const struct boot_session *session)
 {
-    return (double)(now_ms() - session->started_ms) / 1000;
+    return (double)(clock_ms() - session->started_ms) / 1000;
 }
 
 /* --- start --------------------------------------------------------------------------------------
@@ -202,7 +195,7 @@ int boot_session_start(struct boot_session *session, struct error *err)
     int result = open_all(session, err);
     if (result == 0)
         result = qemu_arguments_make(&arguments, &session->machine, err);
-    session->started_ms = session->heard_ms = now_ms();
+    session->started_ms = session->heard_ms = clock_ms();
     if (result == 0)
         result = start_child(session, arguments.items, err);
     qemu_arguments_fini(&arguments);
@@ -233,7 +226,7 @@ static bool hear_console(struct boot_session *session)
         return state == 0;
     enum boot_stage before = session->console.stage;
     boot_console_feed(&session->console, buffer, length);
-    session->heard_ms = now_ms();
+    session->heard_ms = clock_ms();
     if (session->console.stage > before && session->options->progress)
         session->options->progress(session->options->context, session->console.stage);
     return true;
@@ -377,7 +370,7 @@ static bool listen_once(struct boot_session *session)
             is_alive = hear_console(session);
     }
     if (session->console.stage >= BOOT_ROOT || has_sign_of_life(session))
-        ask(session, now_ms());
+        ask(session, clock_ms());
     return is_alive;
 }
 
@@ -427,7 +420,7 @@ int boot_session_watch(struct boot_session *session, enum boot_end *end, struct 
     *end = BOOT_END_NONE;
     while (*end == BOOT_END_NONE) {
         if (listen_once(session))
-            *end = decide(session, now_ms());
+            *end = decide(session, clock_ms());
         else
             *end = BOOT_END_EXITED;
     }

@@ -3,6 +3,7 @@
  * A conversion's first step: is there room, then every disk into an image with its manifest.
  */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/text.h"
 #include "p2v/convert.h"
 #include "p2v/interrupt.h"
@@ -84,7 +85,7 @@ static int copy_one(struct convert *convert, size_t index, struct error *err)
     AUTO_FREE char *path = convert_path(convert, disk->name);
     AUTO_FREE char *manifest_name = machine_manifest_name(index);
     uint64_t size = copy_target_size(source->block->size_bytes);
-    double started = progress_now();
+    double started = clock_seconds();
     struct image_create_options options = {.format = convert->format,
                                            .size_bytes = size,
                                            .compression = convert->options->is_compressed
@@ -100,20 +101,20 @@ static int copy_one(struct convert *convert, size_t index, struct error *err)
     if (run_copy(convert, source, disk, target, err) != 0)
         return -1;
     tell_unreadable(convert, source, disk);
-    disk->seconds = progress_now() - started;
+    disk->seconds = clock_seconds() - started;
     /* The image is finished, so on stable storage: now it may be claimed. */
     return manifest_write(&disk->manifest, convert->draft.folder_fd, manifest_name, err);
 }
 
 int convert_copy(struct convert *convert, struct error *err)
 {
-    double started = progress_now();
+    double started = clock_seconds();
     if (check_space(convert, err) != 0)
         return -1;
     for (size_t i = 0; i < convert->sources.count; i++) {
         if (copy_one(convert, i, err) != 0)
             return error_wrap(err, "copy %s", convert->sources.items[i].path);
     }
-    convert->copy_seconds = progress_now() - started;
+    convert->copy_seconds = clock_seconds() - started;
     return 0;
 }

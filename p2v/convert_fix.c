@@ -3,6 +3,7 @@
  * A conversion's second step: the fixers work on throw-away overlays of the copies; what they wrote
  * goes into the copies when all of it succeeded.
  */
+#include "base/clock.h"
 #include "base/text.h"
 #include "p2v/convert.h"
 #include "p2v/fix_disks.h"
@@ -120,13 +121,13 @@ static int fix_on_overlays(struct convert *convert, struct error *err)
 
 int convert_fix(struct convert *convert, struct error *err)
 {
-    double started = progress_now();
+    double started = clock_seconds();
     if (convert->options->is_fix_skipped) {
         snprintf(convert->fix_reason, sizeof(convert->fix_reason), "--no-fix was given");
         return 0;
     }
     log_info(convert->log, "fixing the copy");
     int result = fix_on_overlays(convert, err);
-    convert->fix_seconds = progress_now() - started;
+    convert->fix_seconds = clock_seconds() - started;
     return result == 0 ? 0 : error_wrap(err, "fix");
 }

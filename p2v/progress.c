@@ -6,13 +6,13 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/own.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_WIDTH 24
@@ -33,13 +33,6 @@ enum progress_mode progress_mode_for(const char *word, int fd)
     return strcmp(word, "json") == 0 ? PROGRESS_JSON : PROGRESS_NONE;
 }
 
-double progress_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 void progress_start(struct progress *progress, const char *action, const char *what,
                     uint64_t total_bytes, uint64_t size_bytes)
 {
@@ -47,7 +40,7 @@ void progress_start(struct progress *progress, const char *action, const char *w
     snprintf(progress->what, sizeof(progress->what), "%s", what);
     progress->total_bytes = total_bytes;
     progress->size_bytes = size_bytes;
-    progress->started = progress_now();
+    progress->started = clock_seconds();
     progress->shown = 0;
 }
 
@@ -150,7 +143,7 @@ static void show(struct progress *progress, const struct progress_figures *figur
 void progress_update(struct progress *progress, uint64_t done_bytes, uint64_t data_bytes,
                      uint64_t stored_bytes)
 {
-    double now = progress_now();
+    double now = clock_seconds();
     double interval = progress->mode == PROGRESS_JSON ? JSON_INTERVAL : BAR_INTERVAL;
     bool is_last = done_bytes >= progress->total_bytes;
     if (progress->mode == PROGRESS_NONE || (!is_last && now - progress->shown < interval))

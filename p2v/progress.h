@@ -52,6 +52,4 @@ void progress_format_json(const struct progress *progress, const struct progress
 /* "3:12", "1:02:07", "-:--" for what is not known (negative). Caller's buffer. */
 char *progress_format_time(double seconds, char *buffer, size_t size);
 
-double progress_now(void); /* monotonic seconds */
-
 #endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Time that only goes forward (CLOCK_MONOTONIC): for deadlines and for what a step took.
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_ms(void);
+double clock_seconds(void);
+
+#endif
