@@ -22,7 +22,7 @@ PKG_base    := zlib
 PKG_disk    := blkid ext2fs com_err
 PKG_formats := libcrypto jansson libxml-2.0 zlib libzstd
 PKG_bootfix := libguestfs libarchive libzstd liblzma
-PKG_p2v     := libcrypto jansson
+PKG_p2v     := libcrypto libssl jansson sqlite3 libzstd
 
 # A room may use the rooms that stand before it here, and no others.
 LOWER_base    := base

@@ -119,6 +119,14 @@ OWN_DEFINE_PTR(image, image_close)
 void image_get_info(const struct image *image, struct image_info *info);
 
 /*
+ * Makes an image consistent that a killed process or a power loss left behind while it was written
+ * in place: entries that point outside of the file are cleared, refcounts are computed anew, the
+ * tail that nothing refers to is cut off. What was flushed before is never touched. Nobody else may
+ * have it open. Drivers that need no repair do nothing; an image too broken to repair is an error.
+ */
+int image_repair(const char *path, const char *format, struct error *err);
+
+/*
  * The ranges that this file itself stores (not its backing files): what an overlay changed. Cluster
  * granularity. Drivers without backing files report what `source` maps as data.
  */
@@ -148,6 +156,8 @@ struct image_driver {
     void (*close)(struct image *image);
     void (*get_info)(const struct image *image, struct image_info *info);
     int (*map_own)(const struct image *image, struct extents *own, struct error *err);
+    /* fd is borrowed, open for reading and writing, locked. NULL: never needed. */
+    int (*repair)(int fd, const char *path, struct error *err);
 };
 
 /* Ends with NULL. raw is last. */

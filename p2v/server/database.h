@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The server's memory beside the machines themselves: tokens, agents' keys, who waits for an
+ * approval, and how far each machine is. SQLite in WAL mode, so that `rehost token`, `status` and
+ * `approve` work on the same file while the server runs. Secrets are not in it: of a token only the
+ * SHA-256. Thread-safe (one connection, one lock). All times are the server's, seconds since 1970.
+ */
+#ifndef P2V_SERVER_DATABASE_H
+#define P2V_SERVER_DATABASE_H
+
+#include "base/error.h"
+#include "base/own.h"
+#include "p2v/server/pool.h"
+#include "p2v/wire/frame.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct database;
+
+/* Makes the tables with POOL_SERVE; a newer schema than ours is refused. */
+struct database *database_open(const struct pool *pool, enum pool_access access, struct error *err);
+void database_close(struct database *database);
+OWN_DEFINE_PTR(database, database_close)
+
+/* --- tokens --- */
+
+struct token_options {
+    uint64_t lifetime_seconds; /* 0: 24 h */
+    unsigned uses;             /* 0: 1 */
+    const char *note;          /* NULL: none */
+};
+
+/* 128 bits from the kernel; 26 base32 characters. The id is short and public ("t3kq7"). */
+int token_create(struct database *database, const struct token_options *options,
+                 char token[WIRE_TOKEN_LENGTH + 1], char id[16], struct error *err);
+
+struct token_row {
+    char id[16];
+    int64_t created, expires;
+    unsigned uses, used;
+    bool is_revoked;
+    const char *note; /* "" when none; borrowed during the visit */
+};
+int token_list(struct database *database, void (*visit)(void *context, const struct token_row *row),
+               void *context, struct error *err);
+int token_revoke(struct database *database, const char *id, struct error *err); /* ENOENT */
+
+/* --- agents --- */
+
+enum admission { ADMISSION_GRANTED, ADMISSION_NEEDED, ADMISSION_REFUSED };
+
+/* Is this key known (admitted before, not revoked)? Updates when it was last seen. */
+int agent_is_known(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
+                   enum admission *admission, struct error *err);
+
+/*
+ * Uses a token up for this key: GRANTED, or REFUSED whatever the reason (unknown, used, expired,
+ * revoked; `reason` gets it for the server's own log). In one transaction; a key that is known
+ * already uses nothing.
+ */
+int agent_use_token(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
+                    const char *token, enum admission *admission, char reason[32],
+                    struct error *err);
+
+/* "ABCD-EFGH" from the first 40 bits of the identity. */
+#define AGENT_CODE_SIZE 10
+void agent_code(const uint8_t identity[WIRE_IDENTITY_SIZE], char code[AGENT_CODE_SIZE]);
+
+/* Lists the key as waiting (at most 256 at once; ENOSPC beyond). */
+int agent_wait(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
+               const char *address, struct error *err);
+int agent_stop_waiting(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
+                       struct error *err);
+/* By `rehost approve`. ENOENT: nobody waits with that code (case and '-' do not matter). */
+int agent_approve(struct database *database, const char *code, struct error *err);
+
+/* --- machines --- */
+
+/*
+ * The number and the name of this key's machine; makes one at the first time: `wanted` (a valid
+ * name), or `wanted-2` and so on when another key has it or `is_taken` says so (a folder that is
+ * there without being in the database). *is_new tells.
+ */
+int machine_claim(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
+                  const char *wanted, bool (*is_taken)(void *context, const char *name),
+                  void *context, uint32_t *number, char name[64], bool *is_new, struct error *err);
+int machine_name_of(struct database *database, uint32_t number, char name[64], struct error *err);
+
+enum machine_state {
+    MACHINE_RECEIVING,
+    MACHINE_PAUSED,      /* no space */
+    MACHINE_INTERRUPTED, /* the agent is gone, the transfer is not complete */
+    MACHINE_RECEIVED,    /* waits for its job */
+    MACHINE_FIXING,
+    MACHINE_DESCRIBING,
+    MACHINE_TESTING,
+    MACHINE_DONE,   /* exit_code 0 */
+    MACHINE_WARNED, /* done, exit_code 3 */
+    MACHINE_FAILED, /* anything else */
+    MACHINE_STATE_END,
+};
+const char *machine_state_name(enum machine_state state); /* "receiving", … */
+
+struct machine_row {
+    uint32_t number;
+    char name[64];
+    char code[AGENT_CODE_SIZE];
+    enum machine_state state;
+    int exit_code;
+    int64_t since, updated;    /* the state; anything */
+    uint64_t bytes_per_second; /* over the last seconds, of the disks' content */
+    int64_t seconds_left;      /* -1: not known */
+    char text[512];            /* last stage, result or warning */
+    unsigned warnings;
+    char twin[64]; /* another machine with the same host name, DMI UUID or serial; "" */
+};
+
+struct machine_disk_row {
+    char name[65];
+    uint64_t size_bytes, total_bytes, done_bytes, safe_bytes, sent_bytes, wire_bytes,
+        unreadable_bytes;
+    uint32_t pass;
+};
+
+/* All rewrite what is given. machine_set keeps `since` when the state stays the same. */
+int machine_set(struct database *database, const struct machine_row *row, struct error *err);
+int machine_set_disks(struct database *database, uint32_t number,
+                      const struct machine_disk_row *disks, size_t count, struct error *err);
+int machine_get(struct database *database, const char *name, struct machine_row *row,
+                struct error *err); /* ENOENT */
+
+/* Sizes of the disks as last set, for 'is it the same machine?'. Returns how many. */
+int machine_get_disks(struct database *database, uint32_t number,
+                      struct machine_disk_row disks[WIRE_MAX_DISKS], size_t *count,
+                      struct error *err);
+
+/* All machines by name, each followed by its disks. */
+struct machine_visitor {
+    void (*machine)(void *context, const struct machine_row *row);
+    void (*disk)(void *context, const struct machine_disk_row *disk);
+    void (*waiting)(void *context, const char *code, const char *address, int64_t since);
+    void *context;
+};
+int machine_visit(struct database *database, const struct machine_visitor *visitor,
+                  struct error *err);
+
+/* At the server's start: who was receiving is interrupted now. */
+int machine_interrupt_all(struct database *database, struct error *err);
+
+/* DMI UUID and serial as found, for telling twins apart; "" when not known or a placeholder. Gives
+ * the name of another machine that has the same ("": none). */
+int machine_set_ids(struct database *database, uint32_t number, const char *uuid,
+                    const char *serial, char twin[64], struct error *err);
+
+#endif

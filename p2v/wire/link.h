@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A connection that carries frames. Any thread may send (whole frames, one after the other); one
+ * thread receives. PINGs are sent when nothing else was for a while, and answered, in here: users
+ * of a link never see PING and PONG.
+ */
+#ifndef P2V_WIRE_LINK_H
+#define P2V_WIRE_LINK_H
+
+#include "base/error.h"
+#include "base/own.h"
+#include "p2v/wire/frame.h"
+#include "p2v/wire/tls.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct iovec;
+struct link;
+
+/* "host:port", "[v6]:port", "host" (WIRE_PORT). */
+struct link_address {
+    char host[256];
+    char port[16];
+};
+int link_address_parse(const char *text, struct link_address *address, struct error *err);
+
+/* Tries all addresses of the name, at most timeout_ms each. */
+struct link *link_connect(const struct link_address *address, struct tls_identity *identity,
+                          const uint8_t pin[TLS_IDENTITY_SIZE], int timeout_ms, struct error *err);
+
+/* A socket just accepted; taken, even on failure. */
+struct link *link_accept(int fd, struct tls_identity *identity, int timeout_ms, struct error *err);
+
+void link_peer_hash(const struct link *link, uint8_t hash[TLS_IDENTITY_SIZE]);
+const char *link_peer_address(const struct link *link); /* "10.0.0.7:51234", borrowed */
+
+/* Largest payload that link_receive takes; starts at WIRE_MAX_EARLY_PAYLOAD on the server's side
+ * and at WIRE_MAX_PAYLOAD on the agent's. The buffer grows only as frames need it. */
+void link_set_max_payload(struct link *link, uint32_t bytes);
+
+/* One or more whole encoded frames. Waits while the other side does not read (WIRE_SILENCE_MS). */
+int link_send(struct link *link, const void *frames, size_t length, struct error *err);
+
+/* One frame in several pieces of memory. */
+int link_send_parts(struct link *link, const struct iovec *parts, size_t count, struct error *err);
+
+struct link_frame {
+    enum wire_type type;
+    const uint8_t *payload; /* borrowed until the next receive */
+    size_t length;
+};
+
+/*
+ * The next frame. 1: there it is; 0: the other side closed cleanly; -1: cut, silent for
+ * silence_ms, a frame from the wrong side, or one that breaks the header's rules (errnum EPROTO).
+ * With `stop` not NULL: ECANCELED soon after it becomes true.
+ */
+int link_receive(struct link *link, struct link_frame *frame, int silence_ms,
+                 const atomic_bool *stop, struct error *err);
+
+/* ERROR as a frame, best effort, then link_shut. */
+void link_refuse(struct link *link, enum wire_error_code code, const char *text);
+
+/* From any thread: whoever sends or receives gets an error. */
+void link_shut(struct link *link);
+void link_close(struct link *link);
+OWN_DEFINE_PTR(link, link_close)
+
+/* Bytes on the socket, both directions, TLS included; for reports. */
+uint64_t link_bytes_sent(const struct link *link);
+uint64_t link_bytes_received(const struct link *link);
+
+#endif
