@@ -77,13 +77,13 @@ void text_addf(struct text *text, const char *format, ...)
     va_end(arguments);
 }
 
-/*
- * Length of the valid, printable UTF-8 character at `bytes` (RFC 3629), 0 when there is none. C1
- * control characters and the bidirectional overrides count as unprintable: terminals obey them.
- */
-static size_t printable_length(const unsigned char *bytes, size_t available)
+/* RFC 3629. C1 control characters and the bidirectional overrides are obeyed by terminals. */
+size_t text_printable_length(const char *string, size_t available)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *bytes = (const unsigned char *)string;
+    if (available == 0)
+        return 0;
     if (bytes[0] < 0x80)
         return bytes[0] >= 0x20 && bytes[0] != 0x7f;
     size_t length = bytes[0] >= 0xf0 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
@@ -105,18 +105,17 @@ static size_t printable_length(const unsigned char *bytes, size_t available)
 
 void text_add_escaped(struct text *text, const char *bytes, size_t length)
 {
-    const unsigned char *from = (const unsigned char *)bytes;
     for (size_t i = 0; i < length;) {
-        size_t printable = printable_length(from + i, length - i);
+        size_t printable = text_printable_length(bytes + i, length - i);
         if (printable == 0) {
-            text_addf(text, "\\x%02x", from[i]);
+            text_addf(text, "\\x%02x", (unsigned char)bytes[i]);
             i++;
             continue;
         }
-        if (from[i] == '\\')
+        if (bytes[i] == '\\')
             text_add(text, "\\\\");
         else
-            text_add_bytes(text, from + i, printable);
+            text_add_bytes(text, bytes + i, printable);
         i += printable;
     }
 }

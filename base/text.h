@@ -27,6 +27,9 @@ void text_addf(struct text *text, const char *format, ...) __attribute__((format
 /* Adds at most `length` bytes with control bytes and invalid UTF-8 as \xNN, '\' as '\\'. */
 void text_add_escaped(struct text *text, const char *bytes, size_t length);
 
+/* Length of the valid, printable UTF-8 character that `bytes` begin with; 0 when there is none. */
+size_t text_printable_length(const char *bytes, size_t available);
+
 /* Gives the string away ("" when nothing was added); caller frees. The text is empty after. */
 char *text_take(struct text *text);
 
