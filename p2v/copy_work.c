@@ -91,8 +91,7 @@ int copy_cursor_next(struct copy_cursor *cursor, uint64_t unit_bytes, struct ext
     return 0;
 }
 
-/* A fault of the medium at that place, as opposed to one of ours or of the image's structure. */
-static bool is_medium_error(const struct error *err)
+bool copy_is_medium_error(const struct error *err)
 {
     switch (err->errnum) {
     case EIO:
@@ -114,7 +113,7 @@ static int read_in_pieces(const struct block_source *source, uint64_t offset, si
     struct error cause = {0};
     if (block_source_read(source, offset, buffer, length, &cause) == 0)
         return 0;
-    if (!is_medium_error(&cause)) {
+    if (!copy_is_medium_error(&cause)) {
         if (err)
             *err = cause;
         return -1;
@@ -151,6 +150,11 @@ static int read_used(const struct block_source *source, const struct extents *us
     return 0;
 }
 
+void copy_mask_unused(const struct extents *used, const struct extent *range, uint8_t *buffer)
+{
+    read_used(NULL, used, range, buffer, NULL, true, NULL);
+}
+
 int copy_read(const struct block_source *source, const struct extents *used,
               const struct extent *range, uint8_t *buffer, struct extents *bad, struct error *err)
 {
@@ -158,7 +162,7 @@ int copy_read(const struct block_source *source, const struct extents *used,
     size_t length = (size_t)min_u64(range->length, source->size_bytes - range->offset);
     struct error cause = {0};
     bool is_read = block_source_read(source, range->offset, buffer, length, &cause) == 0;
-    if (!is_read && !is_medium_error(&cause)) {
+    if (!is_read && !copy_is_medium_error(&cause)) {
         if (err)
             *err = cause;
         return -1;

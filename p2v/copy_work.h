@@ -10,6 +10,7 @@
 #include "base/source.h"
 #include "formats/manifest.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Walks the chunks that are used and that the source's own map does not call holes. */
@@ -37,5 +38,11 @@ int copy_cursor_next(struct copy_cursor *cursor, uint64_t unit_bytes, struct ext
  */
 int copy_read(const struct block_source *source, const struct extents *used,
               const struct extent *range, uint8_t *buffer, struct extents *bad, struct error *err);
+
+/* Makes what is not used of a range that was read zero. */
+void copy_mask_unused(const struct extents *used, const struct extent *range, uint8_t *buffer);
+
+/* A fault of the medium at that place, as opposed to one of ours or of the image's structure. */
+bool copy_is_medium_error(const struct error *err);
 
 #endif
