@@ -19,12 +19,22 @@
 
 struct database;
 
-/* Makes the tables with POOL_SERVE; a newer schema than ours is refused. */
+/*
+ * With POOL_SERVE makes the tables and forgets who was waiting for an approval (their connections
+ * were the last server's). A newer schema than ours is refused by its number.
+ */
 struct database *database_open(const struct pool *pool, enum pool_access access, struct error *err);
 void database_close(struct database *database);
 OWN_DEFINE_PTR(database, database_close)
 
+/* For tests: where the time comes from; NULL: the system's clock. */
+void database_set_clock(struct database *database, int64_t (*now)(void *context), void *context);
+
 /* --- tokens --- */
+
+#define TOKEN_MAX_LIFETIME ((uint64_t)3650 * 86400)
+#define TOKEN_MAX_USES 1000000u
+#define TOKEN_MAX_NOTE 255
 
 struct token_options {
     uint64_t lifetime_seconds; /* 0: 24 h */
@@ -51,7 +61,10 @@ int token_revoke(struct database *database, const char *id, struct error *err); 
 
 enum admission { ADMISSION_GRANTED, ADMISSION_NEEDED, ADMISSION_REFUSED };
 
-/* Is this key known (admitted before, not revoked)? Updates when it was last seen. */
+/*
+ * Is this key known (admitted before, not revoked)? Updates when it was last seen, if that can be
+ * written; a stranger causes no writing.
+ */
 int agent_is_known(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
                    enum admission *admission, struct error *err);
 
@@ -73,15 +86,18 @@ int agent_wait(struct database *database, const uint8_t identity[WIRE_IDENTITY_S
                const char *address, struct error *err);
 int agent_stop_waiting(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
                        struct error *err);
-/* By `rehost approve`. ENOENT: nobody waits with that code (case and '-' do not matter). */
+/*
+ * By `rehost approve`. ENOENT: nobody waits with that code (case and '-' do not matter); EEXIST:
+ * two keys wait with it, which does not happen by chance.
+ */
 int agent_approve(struct database *database, const char *code, struct error *err);
 
 /* --- machines --- */
 
 /*
- * The number and the name of this key's machine; makes one at the first time: `wanted` (a valid
- * name), or `wanted-2` and so on when another key has it or `is_taken` says so (a folder that is
- * there without being in the database). *is_new tells.
+ * The number and the name of this key's machine; makes one at the first time: `wanted` (made valid
+ * by machine_name_make, whatever it is), or `wanted-2` and so on when another key has it or
+ * `is_taken` says so (a folder that is there without being in the database). *is_new tells.
  */
 int machine_claim(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
                   const char *wanted, bool (*is_taken)(void *context, const char *name),
@@ -114,7 +130,8 @@ struct machine_row {
     int64_t seconds_left;      /* -1: not known */
     char text[512];            /* last stage, result or warning */
     unsigned warnings;
-    char twin[64]; /* another machine with the same host name, DMI UUID or serial; "" */
+    char twin[64]; /* another machine with the same host name, DMI UUID or serial; "". Found when
+                    * it is read, not set */
 };
 
 struct machine_disk_row {
@@ -124,7 +141,11 @@ struct machine_disk_row {
     uint32_t pass;
 };
 
-/* All rewrite what is given. machine_set keeps `since` when the state stays the same. */
+/*
+ * All rewrite what is given. machine_set keeps `since` when the state stays the same, finds the
+ * machine by its number, and leaves name, code and twin alone; ENOENT. A new state is on stable
+ * storage when it returns; figures and disks need not be.
+ */
 int machine_set(struct database *database, const struct machine_row *row, struct error *err);
 int machine_set_disks(struct database *database, uint32_t number,
                       const struct machine_disk_row *disks, size_t count, struct error *err);
@@ -136,7 +157,8 @@ int machine_get_disks(struct database *database, uint32_t number,
                       struct machine_disk_row disks[WIRE_MAX_DISKS], size_t *count,
                       struct error *err);
 
-/* All machines by name, each followed by its disks. */
+/* All machines by name, each followed by its disks; then who waits. Any of the calls may be NULL;
+ * they must not use the database. */
 struct machine_visitor {
     void (*machine)(void *context, const struct machine_row *row);
     void (*disk)(void *context, const struct machine_disk_row *disk);
@@ -146,11 +168,12 @@ struct machine_visitor {
 int machine_visit(struct database *database, const struct machine_visitor *visitor,
                   struct error *err);
 
-/* At the server's start: who was receiving is interrupted now. */
+/* At the server's start: who was receiving is interrupted now, whose job ran waits for it again. */
 int machine_interrupt_all(struct database *database, struct error *err);
 
-/* DMI UUID and serial as found, for telling twins apart; "" when not known or a placeholder. Gives
- * the name of another machine that has the same ("": none). */
+/* DMI UUID and serial as found, for telling twins apart; "" when not known; placeholders ("To Be
+ * Filled By O.E.M.", zeroes) are told here. Gives the name of another machine that has the same
+ * ("": none). */
 int machine_set_ids(struct database *database, uint32_t number, const char *uuid,
                     const char *serial, char twin[64], struct error *err);
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Names of machines as the pool's folders have them, and what a machine says of itself: which host
+ * names, DMI UUIDs and serials are nobody's and must not make twins of strangers.
+ */
+#ifndef P2V_SERVER_MACHINE_NAME_H
+#define P2V_SERVER_MACHINE_NAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MACHINE_NAME_SIZE 64
+#define MACHINE_ID_SIZE 64
+
+/*
+ * 1 to 63 of [A-Za-z0-9._-], the first a letter or digit, no "..", and no end that means something
+ * in the pool (".partial", ".update", in any case).
+ */
+bool machine_name_is_valid(const char *name);
+
+/* Makes a valid name of any text: "web 01.example" is "web-01.example"; "machine" of nothing. */
+void machine_name_make(const char *text, char name[MACHINE_NAME_SIZE]);
+
+/* "name", "name-2", "name-3" …: valid when `name` is. */
+void machine_name_number(const char *name, unsigned number, char numbered[MACHINE_NAME_SIZE]);
+
+/* In one spelling, or "" when it identifies nothing ("To Be Filled By O.E.M.", zeroes, …). */
+void machine_uuid_make(const char *text, char uuid[MACHINE_ID_SIZE]);
+void machine_serial_make(const char *text, char serial[MACHINE_ID_SIZE]);
+
+/* False for the names of machines that nobody has named ("localhost"). */
+bool machine_name_tells(const char *name);
+
+#endif
