@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 
 #define BOOT_SCRATCH ".boottest"
-#define BOOT_CONSOLE "boot.log" /* what the console said, kept when the test failed */
 
 static void show_stage(void *context, enum boot_stage stage)
 {
@@ -48,7 +47,7 @@ static int write_results(struct convert *convert, struct error *err)
 {
     const struct boot_result *boot = &convert->boot;
     if (!boot->is_ok && boot->console.length &&
-        io_replace_file(convert->draft.folder_fd, BOOT_CONSOLE, boot->console.data,
+        io_replace_file(convert->draft.folder_fd, MACHINE_BOOT_LOG, boot->console.data,
                         boot->console.length, 0644, err) != 0)
         return -1;
     json_set_text(convert->report, "boot_test", boot->is_ok ? "passed" : "failed");

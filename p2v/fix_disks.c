@@ -55,6 +55,11 @@ static int name_disk(struct fix_disk *disk, const char *folder, const char *name
     return 0;
 }
 
+static const char *chain_folder(const struct fix_disks *disks, size_t index)
+{
+    return disks->chain_folder ? disks->chain_folder : disks->items[index].folder;
+}
+
 /* The overlay's path has changed, or is known for the first time. */
 static void set_overlay(struct fix_disks *disks, size_t index, const char *format)
 {
@@ -63,7 +68,7 @@ static void set_overlay(struct fix_disks *disks, size_t index, const char *forma
                                      .base_path = disk->base_path,
                                      .base_format = format,
                                      .base_name = disk->base_name,
-                                     .folder = disk->folder};
+                                     .folder = chain_folder(disks, index)};
     disks->disks[index] = (struct bootfix_disk){disk->overlay_path, "qcow2"};
 }
 
@@ -165,10 +170,11 @@ int fix_disks_commit(struct fix_disks *disks, size_t index, struct manifest *man
 }
 
 /* 1 when the overlay stores anything. */
-static int is_touched(const struct fix_disk *disk, struct error *err)
+static int is_touched(const struct fix_disks *disks, size_t index, struct error *err)
 {
-    struct image_open_options options = {.format = "qcow2", .backing_folder = disk->folder};
-    AUTO_PTR(image) image = image_open(disk->overlay_path, &options, err);
+    struct image_open_options options = {.format = "qcow2",
+                                         .backing_folder = chain_folder(disks, index)};
+    AUTO_PTR(image) image = image_open(disks->items[index].overlay_path, &options, err);
     struct extents own = {0};
     if (!image)
         return -1;
@@ -180,7 +186,7 @@ static int is_touched(const struct fix_disk *disk, struct error *err)
 int fix_disks_keep(struct fix_disks *disks, size_t index, const char *path, struct error *err)
 {
     struct fix_disk *disk = &disks->items[index];
-    int result = is_touched(disk, err);
+    int result = is_touched(disks, index, err);
     if (result <= 0)
         return result;
     AUTO_FREE char *parent = path_parent(path);

@@ -28,6 +28,8 @@ struct fix_disks {
     struct fix_disk items[GUEST_MAX_DISKS];
     struct bootfix_disk disks[GUEST_MAX_DISKS]; /* the overlays, for bootfix_open */
     size_t count;
+    /* Where what lies below the disks is looked for; NULL: in each disk's own folder. Borrowed. */
+    const char *chain_folder;
 };
 void fix_disks_fini(struct fix_disks *disks);
 

@@ -23,6 +23,9 @@ static int load(struct machine *machine, enum machine_access access, struct erro
     if (!folder_has(machine->folder_fd, MACHINE_GUEST))
         return error_set(err, 0, "%s holds no converted machine (no %s in it)", machine->path,
                          MACHINE_GUEST);
+    if (folder_has(machine->folder_fd, MACHINE_MERGE_MARK))
+        return error_set(err, 0, "an interrupted update has to be finished first: rehost finish %s",
+                         machine->path);
     machine->guest = guest_read(machine->folder_fd, MACHINE_GUEST, false, err);
     if (!machine->guest)
         return error_wrap(err, "%s", machine->path);

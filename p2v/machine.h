@@ -18,6 +18,7 @@
 #define MACHINE_GUEST "guest.json"
 #define MACHINE_INVENTORY "inventory.json"
 #define MACHINE_REPORT "report.json"
+#define MACHINE_BOOT_LOG "boot.log" /* what the console said, when the boot test failed */
 
 /*
  * Work in progress: DIR.partial, flock'ed. What a killed process left there is removed; a folder
@@ -43,6 +44,18 @@ void machine_draft_fini(struct machine_draft *draft);
 
 /* Removes the draft's folder; from any thread, for an end by force. */
 void machine_draft_remove(void *draft);
+
+/* In DIR.partial from its first moment, so that a left-over is told from somebody's folder. */
+#define MACHINE_DRAFT_MARK ".rehost-draft"
+
+/* In a machine that an update is being merged into: until that is done it is nothing. */
+#define MACHINE_MERGE_MARK ".rehost-merging"
+
+/* Made by a conversion or a transfer, complete or not, or with nothing in it. */
+bool machine_folder_is_ours(int folder_fd);
+
+/* A lock may have been taken on a folder that another process removed or replaced meanwhile. */
+bool machine_folder_is_there(int folder_fd, const char *path);
 
 enum machine_access { MACHINE_READ, MACHINE_WRITE };
 

@@ -17,9 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* In DIR.partial from its first moment, so that a left-over is told from somebody's folder. */
-#define DRAFT_MARK ".rehost-draft"
-
 static int is_empty(int folder_fd)
 {
     AUTO_CLOSE int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -35,10 +32,9 @@ static int is_empty(int folder_fd)
     return !is_found;
 }
 
-/* Ours: made by a conversion, complete or not, or with nothing in it. */
-static bool is_ours(int folder_fd)
+bool machine_folder_is_ours(int folder_fd)
 {
-    return folder_has(folder_fd, DRAFT_MARK) || folder_has(folder_fd, MACHINE_REPORT) ||
+    return folder_has(folder_fd, MACHINE_DRAFT_MARK) || folder_has(folder_fd, MACHINE_REPORT) ||
            folder_has(folder_fd, MACHINE_GUEST) || is_empty(folder_fd);
 }
 
@@ -62,17 +58,16 @@ static int check_final(const struct machine_draft *draft, struct error *err)
         return error_set(err, errno, "open %s", draft->final);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return error_set(err, 0, "%s is in use by another rehost", draft->final);
-    if (!is_ours(fd))
+    if (!machine_folder_is_ours(fd))
         return error_set(err, 0, "%s holds no converted machine and is not replaced", draft->final);
     return 0;
 }
 
-/* The lock may have been taken on a folder that another process removed meanwhile. */
-static bool is_still_there(int fd, const char *path)
+bool machine_folder_is_there(int folder_fd, const char *path)
 {
     struct stat opened, named;
-    return fstat(fd, &opened) == 0 && lstat(path, &named) == 0 && opened.st_dev == named.st_dev &&
-           opened.st_ino == named.st_ino;
+    return fstat(folder_fd, &opened) == 0 && lstat(path, &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 /* A left-over of a killed process is emptied and used; 0 when the caller has to try again. */
@@ -83,9 +78,9 @@ static int take_leftover(struct machine_draft *draft, struct log *log, struct er
         return errno == ENOENT ? 0 : error_set(err, errno, "open %s", draft->partial);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return error_set(err, 0, "%s is being made by another rehost", draft->final);
-    if (!is_still_there(fd, draft->partial))
+    if (!machine_folder_is_there(fd, draft->partial))
         return 0;
-    if (!is_ours(fd))
+    if (!machine_folder_is_ours(fd))
         return error_set(err, 0, "%s is in the way and not a left-over of a conversion",
                          draft->partial);
     log_info(log, "removing %s, left over by an interrupted run", draft->partial);
@@ -102,11 +97,11 @@ static int make_folder(struct machine_draft *draft, struct error *err)
     AUTO_CLOSE int fd = open_folder(draft->partial);
     if (fd < 0)
         return error_set(err, errno, "open %s", draft->partial);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_still_there(fd, draft->partial))
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !machine_folder_is_there(fd, draft->partial))
         return 0; /* another process took it for a left-over */
     draft->folder_fd = take_fd(&fd);
     draft->is_started = true;
-    return io_replace_file(draft->folder_fd, DRAFT_MARK, "", 0, 0644, err) != 0 ? -1 : 1;
+    return io_replace_file(draft->folder_fd, MACHINE_DRAFT_MARK, "", 0, 0644, err) != 0 ? -1 : 1;
 }
 
 static int start(struct machine_draft *draft, struct log *log, struct error *err)
@@ -173,8 +168,8 @@ static int rename_new(const struct machine_draft *draft)
 
 int machine_draft_publish(struct machine_draft *draft, struct log *log, struct error *err)
 {
-    if (unlinkat(draft->folder_fd, DRAFT_MARK, 0) != 0 && errno != ENOENT)
-        return error_set(err, errno, "remove %s/%s", draft->partial, DRAFT_MARK);
+    if (unlinkat(draft->folder_fd, MACHINE_DRAFT_MARK, 0) != 0 && errno != ENOENT)
+        return error_set(err, errno, "remove %s/%s", draft->partial, MACHINE_DRAFT_MARK);
     if (io_sync(draft->folder_fd, err) != 0)
         return error_wrap(err, "%s", draft->partial);
     if (rename_new(draft) == 0) {

@@ -40,6 +40,17 @@ void report_add_step(json_t *report, const char *name, double seconds, uint64_t 
     json_array_append_new(json_object_get(report, "steps"), step);
 }
 
+void report_set_step_bytes(json_t *report, const char *name, uint64_t bytes)
+{
+    const json_t *steps = json_object_get(report, "steps");
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        json_t *step = json_array_get(steps, i);
+        const char *step_name = json_string_value(json_object_get(step, "name"));
+        if (step_name && strcmp(step_name, name) == 0)
+            json_set_bytes(step, "bytes", bytes);
+    }
+}
+
 void report_set_warnings(json_t *report, const struct console *console)
 {
     json_t *warnings = json_array();
@@ -70,14 +81,14 @@ static json_t *ranges_json(const struct extents *ranges)
     return json;
 }
 
-static void set_digest(json_t *json, const struct manifest *manifest)
+void report_set_digest(json_t *disk, const struct manifest *manifest)
 {
     char text[2 * CHUNK_NAME_SIZE + 1];
     struct chunk_name digest;
     manifest_digest(manifest, &digest);
     for (size_t i = 0; i < CHUNK_NAME_SIZE; i++)
         snprintf(text + 2 * i, 3, "%02x", digest.bytes[i]);
-    json_set_text(json, "digest", text);
+    json_set_text(disk, "digest", text);
 }
 
 json_t *report_disk(const struct report_disk *disk)
@@ -98,7 +109,7 @@ json_t *report_disk(const struct report_disk *disk)
     json_set_bytes(json, "unreadable_bytes", counts->unreadable_bytes);
     json_object_set_new(json, "unreadable", ranges_json(&disk->copy->unreadable));
     json_object_set_new(json, "seconds", json_seconds(disk->seconds));
-    set_digest(json, disk->manifest);
+    report_set_digest(json, disk->manifest);
     return json;
 }
 

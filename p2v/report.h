@@ -25,6 +25,9 @@ json_t *report_new(void);
 /* One entry of "steps". */
 void report_add_step(json_t *report, const char *name, double seconds, uint64_t bytes);
 
+/* What a step turned out to have written, told later. */
+void report_set_step_bytes(json_t *report, const char *name, uint64_t bytes);
+
 /* The console's warnings so far. */
 void report_set_warnings(json_t *report, const struct console *console);
 
@@ -40,6 +43,9 @@ struct report_disk {
     double seconds;
 };
 json_t *report_disk(const struct report_disk *disk);
+
+/* What the disk's image holds now, in its entry. */
+void report_set_digest(json_t *disk, const struct manifest *manifest);
 
 /* The operating system; null when there is none. */
 json_t *report_system(const struct system *system);

@@ -20,7 +20,8 @@ struct jobs_options {
     const char *pool;         /* path */
     unsigned parallel;        /* --jobs: at least 1 */
     const char *const *extra; /* further arguments for `rehost finish`, NULL-terminated; or NULL */
-    int log_folder_fd;        /* the child's stderr is appended to NAME.log there; borrowed */
+    const char *program;      /* NULL: this very program; another for tests */
+    int log_folder_fd;        /* what the child says is appended to NAME.log there; borrowed */
     /* From the jobs' own threads. The texts are for people and are borrowed. */
     void (*stage)(void *context, const char *machine, enum wire_stage stage, const char *text);
     void (*result)(void *context, const char *machine, int exit_code, const char *text);
@@ -29,7 +30,9 @@ struct jobs_options {
 
 struct jobs *jobs_start(const struct jobs_options *options, struct error *err);
 
-/* Queues the machine (its name in the pool). One that is queued or running already is left alone.
+/*
+ * Queues the machine (its name in the pool). One that is queued or running already is left alone;
+ * it may be added again when its result is told, also from `result` itself.
  */
 int jobs_add(struct jobs *jobs, const char *machine, struct error *err);
 

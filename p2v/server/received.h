@@ -38,6 +38,15 @@ struct received {
 };
 void received_fini(struct received *received);
 
+const char *received_consistency_name(enum wire_consistency consistency); /* "at-rest", … */
+
+/* The digest in lower-case hexadecimal. */
+void received_digest_text(const struct received_disk *disk, char text[2 * WIRE_DIGEST_SIZE + 1]);
+
+/* Everything but the agent's report, as the report's "transfer". A new reference. */
+json_t *received_json(const struct received *received);
+
+/* agent_report may be NULL: an empty one is written. */
 int received_write(const struct received *received, int folder_fd, struct error *err);
 /* 1: read; 0: there is none; -1: broken. */
 int received_read(struct received *received, int folder_fd, struct error *err);
