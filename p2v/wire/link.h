@@ -40,7 +40,11 @@ const char *link_peer_address(const struct link *link); /* "10.0.0.7:51234", bor
  * and at WIRE_MAX_PAYLOAD on the agent's. The buffer grows only as frames need it. */
 void link_set_max_payload(struct link *link, uint32_t bytes);
 
-/* One or more whole encoded frames. Waits while the other side does not read (WIRE_SILENCE_MS). */
+/*
+ * One or more whole encoded frames, sent at once. Waits while the other side does not read, as long
+ * as something comes from it (PING) or is taken every WIRE_SILENCE_MS. After an error the link is
+ * shut.
+ */
 int link_send(struct link *link, const void *frames, size_t length, struct error *err);
 
 /* One frame in several pieces of memory. */
@@ -54,17 +58,34 @@ struct link_frame {
 
 /*
  * The next frame. 1: there it is; 0: the other side closed cleanly; -1: cut, silent for
- * silence_ms, a frame from the wrong side, or one that breaks the header's rules (errnum EPROTO).
- * With `stop` not NULL: ECANCELED soon after it becomes true.
+ * silence_ms (ETIMEDOUT), a frame from the wrong side, or one that breaks the header's rules
+ * (EPROTO). With `stop` not NULL: ECANCELED soon after it becomes true. After ETIMEDOUT and
+ * ECANCELED it may be called again, so short times may be used to look at other things between.
+ *
+ * Anything that comes ends the silence, PINGs too; but while the largest payload is still
+ * WIRE_MAX_EARLY_PAYLOAD, silence_ms is the time for the whole call, so that nobody can spin it
+ * out.
  */
 int link_receive(struct link *link, struct link_frame *frame, int silence_ms,
                  const atomic_bool *stop, struct error *err);
 
-/* ERROR as a frame, best effort, then link_shut. */
+/*
+ * Sends the PING or PONG that is due; never waits. link_receive does this itself, at least once a
+ * second: only a receiver that does other things for more than WIRE_PING_MS (a full disk, PAUSE)
+ * has to call it. From any thread.
+ */
+int link_keep_alive(struct link *link, struct error *err);
+
+/* Since when nothing has come from the other side, not even a PING. From any thread. */
+int64_t link_silent_ms(const struct link *link);
+
+/* ERROR as a frame, best effort and within about two seconds, then link_shut. */
 void link_refuse(struct link *link, enum wire_error_code code, const char *text);
 
 /* From any thread: whoever sends or receives gets an error. */
 void link_shut(struct link *link);
+
+/* Cleanly when it still works. No other thread may be using it. */
 void link_close(struct link *link);
 OWN_DEFINE_PTR(link, link_close)
 

@@ -37,7 +37,7 @@ void tls_identity_hash(const struct tls_identity *identity, uint8_t hash[TLS_IDE
 void tls_pin_format(const uint8_t hash[TLS_IDENTITY_SIZE], char pin[TLS_PIN_SIZE]);
 int tls_pin_parse(const char *pin, uint8_t hash[TLS_IDENTITY_SIZE], struct error *err);
 
-/* A connection. One thread may read while another writes. */
+/* A connection. One thread may read while another writes (tls_write, _at_once, _finish). */
 struct tls;
 
 /* errnum of the error when the server's key is not the pinned one: nothing was sent to it. */
@@ -56,19 +56,42 @@ void tls_peer_hash(const struct tls *tls, uint8_t hash[TLS_IDENTITY_SIZE]);
 
 /*
  * Reads 1 to `size` bytes; 0: the other side closed cleanly (close_notify), which a cut is not.
- * Waits at most timeout_ms (ETIMEDOUT).
+ * Waits at most timeout_ms (ETIMEDOUT, after which it may be called again).
  */
 long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct error *err);
 
-/* Writes all of it; -1 when the socket took nothing for timeout_ms. */
+/*
+ * Writes all of it. ETIMEDOUT when the socket took nothing for timeout_ms and nothing came from the
+ * other side meanwhile either; the connection is of no use after any error.
+ */
 struct iovec;
 int tls_write(struct tls *tls, const struct iovec *parts, size_t count, int timeout_ms,
               struct error *err);
 
+/*
+ * As much of a small message as the socket takes now; the rest goes before the next one. Never
+ * waits. 1: taken; 0: not, too much is on its way already. Length 0 sends only what was left.
+ */
+int tls_write_at_once(struct tls *tls, const void *data, size_t length, struct error *err);
+
+/* The reader's buffer may be a large one from now on. */
+void tls_allow_large_reads(struct tls *tls);
+
+/* On the socket, since the connection began; clock_ms when something came last. Any thread. */
+uint64_t tls_bytes_sent(const struct tls *tls);
+uint64_t tls_bytes_received(const struct tls *tls);
+int64_t tls_heard_ms(const struct tls *tls);
+
+/*
+ * The writer's last words: close_notify, then waits up to half a second for the other side to end,
+ * so that what was written is not lost with the connection. Nothing can be read or written after.
+ */
+void tls_finish(struct tls *tls);
+
 /* Ends both directions at once; from any thread: a reader or writer that waits returns. */
 void tls_shut(struct tls *tls);
 
-/* close_notify when the connection still works, and close. */
+/* tls_finish when the connection still works, and close. */
 void tls_close(struct tls *tls);
 OWN_DEFINE_PTR(tls, tls_close)
 

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Frames over a TLS connection, PING and PONG included (docs/wire.md, "Frames", "Silence, cuts,
+ * ends"). Addresses: address.c.
+ */
+#include "p2v/wire/link.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "p2v/wire/address.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Beyond the frame that is awaited, for what comes behind it; its rest is moved to the front. */
+#define READ_AHEAD 16384u
+#define EARLY_BUFFER 1024u
+
+#define STOP_SLICE_MS 250 /* how soon a flag is seen */
+#define IDLE_SLICE_MS 1000
+#define REFUSE_MS 1000 /* for another thread's frame to be out of the way */
+
+struct link {
+    struct tls *tls;
+    bool is_server;
+    char address[ADDRESS_TEXT_SIZE];
+
+    pthread_mutex_t send_lock; /* one frame after the other; before the locks of tls */
+    _Atomic int64_t sent_ms;
+    atomic_bool owes_pong;
+
+    /* The receiver's: [start, end) was read and is not taken yet. */
+    uint8_t *buffer;
+    size_t start, end, size;
+    uint32_t max_payload;
+};
+
+static struct link *link_new(struct tls *tls, bool is_server, const char *address)
+{
+    struct link *link = memory_new(1, sizeof(*link));
+
+    link->tls = tls;
+    link->is_server = is_server;
+    memcpy(link->address, address, sizeof(link->address));
+    pthread_mutex_init(&link->send_lock, NULL);
+    link->sent_ms = clock_ms();
+    link->buffer = memory_new(1, EARLY_BUFFER);
+    link->size = EARLY_BUFFER;
+    link_set_max_payload(link, is_server ? WIRE_MAX_EARLY_PAYLOAD : WIRE_MAX_PAYLOAD);
+    return link;
+}
+
+struct link *link_accept(int fd, struct tls_identity *identity, int timeout_ms, struct error *err)
+{
+    char address[ADDRESS_TEXT_SIZE] = "";
+
+    address_of_peer(fd, address);
+    struct tls *tls = tls_accept(fd, identity, timeout_ms, err);
+    return tls ? link_new(tls, true, address) : NULL;
+}
+
+static struct link *connect_one(const struct addrinfo *where, struct tls_identity *identity,
+                                const uint8_t pin[TLS_IDENTITY_SIZE], int timeout_ms,
+                                struct error *err)
+{
+    int64_t began_ms = clock_ms();
+    char address[ADDRESS_TEXT_SIZE] = "";
+    int fd = address_connect(where, timeout_ms, err);
+
+    if (fd < 0)
+        return NULL;
+    address_of_peer(fd, address);
+    int64_t left_ms = timeout_ms - (clock_ms() - began_ms);
+    struct tls *tls = tls_connect(fd, identity, pin, left_ms > 0 ? (int)left_ms : 0, err);
+    return tls ? link_new(tls, false, address) : NULL;
+}
+
+/* A wrong key ends it: it is not for us to look for another machine that has the right one. */
+struct link *link_connect(const struct link_address *address, struct tls_identity *identity,
+                          const uint8_t pin[TLS_IDENTITY_SIZE], int timeout_ms, struct error *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct error local = {0};
+    struct addrinfo *list = NULL;
+    struct link *link = NULL;
+    int status = getaddrinfo(address->host, address->port, &hints, &list);
+
+    if (status != 0) {
+        error_set(err, status == EAI_SYSTEM ? errno : 0, "%s: %s", address->host,
+                  gai_strerror(status));
+        return NULL;
+    }
+    for (struct addrinfo *at = list; at && !link && local.errnum != TLS_WRONG_PIN; at = at->ai_next)
+        link = connect_one(at, identity, pin, timeout_ms, &local);
+    freeaddrinfo(list);
+    if (!link) {
+        error_wrap(&local, "%s port %s", address->host, address->port);
+        if (err)
+            *err = local;
+    }
+    return link;
+}
+
+void link_peer_hash(const struct link *link, uint8_t hash[TLS_IDENTITY_SIZE])
+{
+    tls_peer_hash(link->tls, hash);
+}
+
+const char *link_peer_address(const struct link *link)
+{
+    return link->address;
+}
+
+void link_set_max_payload(struct link *link, uint32_t bytes)
+{
+    link->max_payload = bytes;
+    if (bytes > WIRE_MAX_EARLY_PAYLOAD)
+        tls_allow_large_reads(link->tls);
+}
+
+uint64_t link_bytes_sent(const struct link *link)
+{
+    return tls_bytes_sent(link->tls);
+}
+
+uint64_t link_bytes_received(const struct link *link)
+{
+    return tls_bytes_received(link->tls);
+}
+
+int64_t link_silent_ms(const struct link *link)
+{
+    return clock_ms() - tls_heard_ms(link->tls);
+}
+
+/* --- sending
+ * -------------------------------------------------------------------------------------- */
+
+/* With the lock. What finds no room now stays due: there is enough on its way already. */
+static int send_due(struct link *link, struct error *err)
+{
+    struct wire_header header = {.type = link->owes_pong ? WIRE_PONG : WIRE_PING};
+    uint8_t frame[WIRE_HEADER_SIZE];
+    int64_t now_ms = clock_ms();
+    bool is_due = link->owes_pong || now_ms - link->sent_ms >= WIRE_PING_MS;
+
+    wire_header_encode(&header, frame);
+    int status = tls_write_at_once(link->tls, frame, is_due ? sizeof(frame) : 0, err);
+    if (status != 1 || !is_due)
+        return status;
+    link->sent_ms = now_ms;
+    if (header.type == WIRE_PONG)
+        link->owes_pong = false;
+    return 1;
+}
+
+int link_send_parts(struct link *link, const struct iovec *parts, size_t count, struct error *err)
+{
+    pthread_mutex_lock(&link->send_lock);
+    int status = tls_write(link->tls, parts, count, WIRE_SILENCE_MS, err);
+    if (status == 0) {
+        link->sent_ms = clock_ms();
+        if (link->owes_pong && send_due(link, err) < 0)
+            status = -1;
+    }
+    pthread_mutex_unlock(&link->send_lock);
+    if (status != 0)
+        link_shut(link); /* part of a frame may have gone */
+    return status;
+}
+
+int link_send(struct link *link, const void *frames, size_t length, struct error *err)
+{
+    struct iovec part = {.iov_base = (void *)(uintptr_t)frames, .iov_len = length};
+
+    return link_send_parts(link, &part, 1, err);
+}
+
+/* Whoever holds the lock is sending: then nothing is due, or is sent after it. */
+int link_keep_alive(struct link *link, struct error *err)
+{
+    if (pthread_mutex_trylock(&link->send_lock) != 0)
+        return 0;
+    int status = send_due(link, err);
+    pthread_mutex_unlock(&link->send_lock);
+    return status < 0 ? -1 : 0;
+}
+
+static bool lock_within(pthread_mutex_t *lock, int timeout_ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    return pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void link_refuse(struct link *link, enum wire_error_code code, const char *text)
+{
+    struct wire_error message = {.code = code};
+    AUTO(text) frame = {0};
+
+    strncpy(message.text, text, sizeof(message.text) - 1);
+    wire_error_encode(&message, &frame);
+    if (lock_within(&link->send_lock, REFUSE_MS)) {
+        if (tls_write_at_once(link->tls, frame.data, frame.length, NULL) == 1)
+            tls_finish(link->tls);
+        pthread_mutex_unlock(&link->send_lock);
+    }
+    link_shut(link);
+}
+
+/* --- receiving
+ * ------------------------------------------------------------------------------------ */
+
+static int protocol_error(struct error *err, const struct link *link, const char *problem,
+                          const struct wire_header *header)
+{
+    error_set(err, 0, "%s of %u bytes from the %s: %s", wire_type_name(header->type),
+              header->length, link->is_server ? "agent" : "server", problem);
+    if (err)
+        err->errnum = EPROTO;
+    return -1;
+}
+
+/* 1: the next frame's header is there and allowed; 0: not there yet. */
+static int peek_header(const struct link *link, struct wire_header *header, struct error *err)
+{
+    if (link->end - link->start < WIRE_HEADER_SIZE)
+        return 0;
+    if (wire_header_decode(link->buffer + link->start, header, err) != 0)
+        return -1;
+    if (!(link->is_server ? wire_type_is_from_agent(header->type)
+                          : wire_type_is_from_server(header->type)))
+        return protocol_error(err, link, "not this side's to send", header);
+    if (header->length > link->max_payload)
+        return protocol_error(err, link, "too large at this time", header);
+    return 1;
+}
+
+/* 1: a whole frame; 0: *needed bytes are needed for it. */
+static int take_frame(struct link *link, struct link_frame *frame, size_t *needed,
+                      struct error *err)
+{
+    struct wire_header header = {0};
+    int status = peek_header(link, &header, err);
+
+    if (status < 0)
+        return -1;
+    *needed = WIRE_HEADER_SIZE + (status ? header.length : 0);
+    if (status == 0 || link->end - link->start < *needed)
+        return 0;
+    *frame = (struct link_frame){.type = header.type,
+                                 .payload = link->buffer + link->start + WIRE_HEADER_SIZE,
+                                 .length = header.length};
+    link->start += *needed;
+    return 1;
+}
+
+/* Makes room for a frame of so many bytes from `start` on, and for a little behind it. */
+static void make_room(struct link *link, size_t needed)
+{
+    size_t ahead = link->max_payload > WIRE_MAX_EARLY_PAYLOAD ? READ_AHEAD : 0;
+    size_t wanted = needed + ahead, held = link->end - link->start;
+
+    if (link->start > 0 && (held == 0 || link->start + wanted > link->size)) {
+        memmove(link->buffer, link->buffer + link->start, held);
+        link->start = 0;
+        link->end = held;
+    }
+    if (wanted > link->size) {
+        link->buffer = memory_grow(link->buffer, 1, wanted);
+        link->size = wanted;
+    }
+}
+
+/*
+ * One wait for more. 1: there is more, or it is time to look again; 0: the other side closed. No
+ * more is asked for than the frame and a little, so that hardly anything is moved to the front.
+ */
+static int receive_more(struct link *link, size_t needed, int wait_ms, struct error *err)
+{
+    make_room(link, needed);
+    size_t room = link->size - link->end;
+    size_t wanted = needed - (link->end - link->start) + READ_AHEAD;
+    struct error local = {0};
+
+    long got = tls_read(link->tls, link->buffer + link->end, wanted < room ? wanted : room, wait_ms,
+                        &local);
+    if (got > 0) {
+        link->end += (size_t)got;
+        return 1;
+    }
+    if (got < 0 && local.errnum == ETIMEDOUT)
+        return 1;
+    if (got == 0 && link->end == link->start)
+        return 0;
+    if (got == 0)
+        return error_set(err, EPROTO, "the connection was ended inside of a frame");
+    if (err)
+        *err = local;
+    return -1;
+}
+
+/* Milliseconds to wait at most; 0 and less: it has been silent for too long. */
+static int64_t silence_left(const struct link *link, int64_t began_ms, int silence_ms)
+{
+    int64_t heard_ms = tls_heard_ms(link->tls), since_ms = began_ms;
+
+    if (link->max_payload > WIRE_MAX_EARLY_PAYLOAD && heard_ms > since_ms)
+        since_ms = heard_ms;
+    return since_ms + silence_ms - clock_ms();
+}
+
+static int await_more(struct link *link, size_t needed, int64_t began_ms, int silence_ms,
+                      const atomic_bool *stop, struct error *err)
+{
+    int64_t left_ms = silence_left(link, began_ms, silence_ms);
+    int slice_ms = stop ? STOP_SLICE_MS : IDLE_SLICE_MS;
+
+    if (stop && *stop)
+        return error_set(err, ECANCELED, "stopped");
+    if (left_ms < 0)
+        return error_set(err, ETIMEDOUT, "nothing was heard for %d s", silence_ms / 1000);
+    if (link_keep_alive(link, err) != 0)
+        return -1;
+    return receive_more(link, needed, left_ms < slice_ms ? (int)left_ms : slice_ms, err);
+}
+
+int link_receive(struct link *link, struct link_frame *frame, int silence_ms,
+                 const atomic_bool *stop, struct error *err)
+{
+    int64_t began_ms = clock_ms();
+
+    for (;;) {
+        size_t needed;
+        int status = take_frame(link, frame, &needed, err);
+        if (status < 0)
+            return -1;
+        if (status > 0 && frame->type != WIRE_PING && frame->type != WIRE_PONG)
+            return 1;
+        if (status > 0) {
+            if (frame->type == WIRE_PING)
+                link->owes_pong = true;
+            continue;
+        }
+        status = await_more(link, needed, began_ms, silence_ms, stop, err);
+        if (status <= 0)
+            return status;
+    }
+}
+
+void link_shut(struct link *link)
+{
+    tls_shut(link->tls);
+}
+
+void link_close(struct link *link)
+{
+    if (!link)
+        return;
+    tls_close(link->tls);
+    pthread_mutex_destroy(&link->send_lock);
+    free(link->buffer);
+    free(link);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What tls_identity.c, tls.c and tls_stream.c share; nobody else's.
+ *
+ *     writer ──SSL_write──► out ──send──► socket ──recv──► in ──SSL_read──► reader
+ *
+ * OpenSSL's object is no thread's own, so it is held (lock) while records are made or opened, which
+ * takes microseconds, and never while a socket is called or waited for.
+ */
+#ifndef P2V_WIRE_TLS_INTERNAL_H
+#define P2V_WIRE_TLS_INTERNAL_H
+
+#include "p2v/wire/tls.h"
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define TLS_RECORD_SIZE 16384u                   /* of content, at most: RFC 8446, 5.1 */
+#define TLS_RECORD_ROOM (TLS_RECORD_SIZE + 512u) /* with all that may go with it */
+
+/* Buffers begin small, for the handshake; the large ones hold what one system call moves. */
+#define TLS_BUFFER_SMALL (20u << 10)
+#define TLS_BUFFER_LARGE (256u << 10)
+
+/* Well within the 2^24.5 records that RFC 8446, 5.5 allows a key with AES-GCM. */
+#define TLS_REKEY_BYTES ((uint64_t)64 << 30)
+
+#define TLS_MAX_CERTIFICATES (16u << 10) /* bytes of certificates taken from the other side */
+
+struct tls_identity {
+    EVP_PKEY *key;
+    X509 *certificate;
+    SSL_CTX *client, *server;
+    uint8_t hash[TLS_IDENTITY_SIZE];
+};
+
+/* Bytes on their way; [start, end) is filled. */
+struct tls_buffer {
+    uint8_t *data;
+    size_t start, end, size;
+};
+
+struct tls {
+    int fd; /* non-blocking */
+    SSL *ssl;
+    pthread_mutex_t lock; /* guards ssl and both buffers' marks */
+
+    /* Filled by the reader without the lock, and only while it is empty. */
+    struct tls_buffer in;
+    bool may_grow; /* `in` may be large */
+
+    /* Sent by the writer without the lock; what was sent stays in place until then. */
+    struct tls_buffer out;
+    uint64_t rekey_bytes, keyed_bytes; /* a new key after so many; written under this one */
+
+    const uint8_t *pin; /* what the server's key must be; during the client's handshake */
+    bool is_wrong_pin;
+    uint8_t peer_hash[TLS_IDENTITY_SIZE];
+
+    atomic_bool is_shut, has_failed;
+    bool has_read_error;
+    struct error read_error; /* told again by every later read */
+
+    _Atomic uint64_t bytes_sent, bytes_received; /* on the socket */
+    _Atomic int64_t heard_ms;                    /* clock_ms when something came last */
+};
+
+/* OpenSSL's own words for what went wrong last in this thread; clears them. */
+int tls_error_set(struct error *err, int errnum, const char *what);
+
+/* SHA-256 of the certificate's SubjectPublicKeyInfo. */
+int tls_key_hash(const X509 *certificate, uint8_t hash[TLS_IDENTITY_SIZE]);
+
+/* The method by which OpenSSL reads from `in` and writes to `out`; NULL without memory. */
+const BIO_METHOD *tls_bio_method(void);
+
+/*
+ * Moves bytes between the buffers and the socket until the deadline (clock_ms). tls_fill returns 1,
+ * or 0 at the end of the stream; `in` is empty before. ETIMEDOUT leaves everything as it is.
+ */
+int tls_fill(struct tls *tls, int64_t deadline_ms, struct error *err);
+int tls_drain(struct tls *tls, int timeout_ms, struct error *err);
+
+#endif

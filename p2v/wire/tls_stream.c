@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The bytes of a TLS connection: many records for each system call, in both directions at once.
+ */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "p2v/wire/tls_internal.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#define WAIT_SLICE_MS 1000 /* a wait looks this often at what else could end it */
+
+/* --- between OpenSSL and the buffers; called with the lock held
+ * ----------------------------------- */
+
+static int bio_read(BIO *bio, char *to, size_t length, size_t *done)
+{
+    struct tls *tls = BIO_get_data(bio);
+    struct tls_buffer *in = &tls->in;
+    size_t available = in->end - in->start;
+
+    BIO_clear_retry_flags(bio);
+    *done = available < length ? available : length;
+    if (*done == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    memcpy(to, in->data + in->start, *done);
+    in->start += *done;
+    return 1;
+}
+
+static int bio_write(BIO *bio, const char *from, size_t length, size_t *done)
+{
+    struct tls *tls = BIO_get_data(bio);
+    struct tls_buffer *out = &tls->out;
+
+    BIO_clear_retry_flags(bio);
+    if (out->start == out->end)
+        out->start = out->end = 0;
+    *done = 0;
+    if (length > out->size - out->end) {
+        BIO_set_retry_write(bio);
+        return 0;
+    }
+    memcpy(out->data + out->end, from, length);
+    out->end += length;
+    *done = length;
+    return 1;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static int bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+static pthread_once_t method_once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *method;
+
+static void make_method(void)
+{
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "buffers");
+    if (!method)
+        return;
+    BIO_meth_set_read_ex(method, bio_read);
+    BIO_meth_set_write_ex(method, bio_write);
+    BIO_meth_set_ctrl(method, bio_control);
+    BIO_meth_set_create(method, bio_create);
+}
+
+const BIO_METHOD *tls_bio_method(void)
+{
+    pthread_once(&method_once, make_method);
+    return method;
+}
+
+/* --- between the buffers and the socket; called without the lock
+ * ---------------------------------- */
+
+static int check_usable(struct tls *tls, struct error *err)
+{
+    return tls->is_shut ? error_set(err, ESHUTDOWN, "the connection was ended here") : 0;
+}
+
+/* The socket failed for good. */
+static int fail(struct tls *tls, int errnum, struct error *err)
+{
+    tls->has_failed = true;
+    if (check_usable(tls, err) != 0)
+        return -1;
+    return error_set(err, errnum, "the connection was cut");
+}
+
+/* 1: something came; 0: the end. */
+int tls_fill(struct tls *tls, int64_t deadline_ms, struct error *err)
+{
+    struct tls_buffer *in = &tls->in;
+
+    for (;;) {
+        ssize_t got = recv(tls->fd, in->data, in->size, MSG_DONTWAIT);
+        if (got > 0) {
+            pthread_mutex_lock(&tls->lock);
+            in->start = 0;
+            in->end = (size_t)got;
+            pthread_mutex_unlock(&tls->lock);
+            tls->bytes_received += (uint64_t)got;
+            tls->heard_ms = clock_ms();
+            return 1;
+        }
+        if (got == 0)
+            return check_usable(tls, err);
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            return fail(tls, errno, err);
+        int64_t left_ms = deadline_ms - clock_ms();
+        if (left_ms <= 0)
+            return error_set(err, ETIMEDOUT, "nothing came");
+        struct pollfd event = {.fd = tls->fd, .events = POLLIN};
+        poll(&event, 1, left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS);
+    }
+}
+
+/* A reader with room for a whole buffer at a time gets a larger one. */
+static void grow_in(struct tls *tls)
+{
+    if (!tls->may_grow || tls->in.size >= TLS_BUFFER_LARGE || tls->in.end < tls->in.size)
+        return;
+    pthread_mutex_lock(&tls->lock);
+    tls->in.data = memory_grow(tls->in.data, 1, TLS_BUFFER_LARGE);
+    tls->in.size = TLS_BUFFER_LARGE;
+    pthread_mutex_unlock(&tls->lock);
+}
+
+/* What the socket takes at once. 1: all of it went; 0: it is full. */
+static int send_some(struct tls *tls, bool *moved, struct error *err)
+{
+    for (;;) {
+        pthread_mutex_lock(&tls->lock);
+        const uint8_t *data = tls->out.data + tls->out.start;
+        size_t length = tls->out.end - tls->out.start;
+        pthread_mutex_unlock(&tls->lock);
+        if (length == 0)
+            return 1;
+        ssize_t sent = send(tls->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return errno == EAGAIN ? 0 : fail(tls, errno, err);
+        *moved = true;
+        tls->bytes_sent += (uint64_t)sent;
+        pthread_mutex_lock(&tls->lock);
+        tls->out.start += (size_t)sent;
+        pthread_mutex_unlock(&tls->lock);
+    }
+}
+
+/*
+ * The other side is given up when it took nothing for the time-out and said nothing either: one
+ * that has told us to wait (PAUSE) still sends PINGs.
+ */
+int tls_drain(struct tls *tls, int timeout_ms, struct error *err)
+{
+    int64_t progress_ms = clock_ms();
+
+    for (;;) {
+        bool moved = false;
+        int status = send_some(tls, &moved, err);
+        if (status != 0)
+            return status < 0 ? -1 : 0;
+        int64_t now_ms = clock_ms(), heard_ms = tls->heard_ms;
+        if (moved)
+            progress_ms = now_ms;
+        int64_t since_ms = heard_ms > progress_ms ? heard_ms : progress_ms;
+        int64_t left_ms = since_ms + timeout_ms - now_ms;
+        if (left_ms <= 0)
+            return error_set(err, ETIMEDOUT, "the other side reads nothing");
+        struct pollfd event = {.fd = tls->fd, .events = POLLOUT};
+        poll(&event, 1, left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS);
+    }
+}
+
+/* --- reading -------------------------------------------------------------------------------------
+ */
+
+/* Remembers why nothing more will ever be read. */
+static void end_reading(struct tls *tls, const char *what, int errnum)
+{
+    tls->has_failed = true;
+    tls->has_read_error = true;
+    tls_error_set(&tls->read_error, errnum, what);
+}
+
+/* Opens records that are there already, until the buffer is full. 0: more must come; -1: closed. */
+static int open_records(struct tls *tls, uint8_t *buffer, size_t size, size_t *got)
+{
+    ERR_clear_error();
+    while (*got < size) {
+        size_t length = 0;
+        if (SSL_read_ex(tls->ssl, buffer + *got, size - *got, &length)) {
+            *got += length;
+            continue;
+        }
+        switch (SSL_get_error(tls->ssl, 0)) {
+        case SSL_ERROR_WANT_READ:
+            return 0;
+        case SSL_ERROR_ZERO_RETURN:
+            return -1;
+        default:
+            end_reading(tls, "TLS", EPROTO);
+            return 0;
+        }
+    }
+    return 0;
+}
+
+long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct error *err)
+{
+    int64_t deadline_ms = clock_ms() + timeout_ms;
+
+    for (;;) {
+        size_t got = 0;
+        if (check_usable(tls, err) != 0)
+            return -1;
+        bool has_ended = false;
+        if (!tls->has_read_error) {
+            pthread_mutex_lock(&tls->lock);
+            has_ended = open_records(tls, buffer, size, &got) != 0;
+            pthread_mutex_unlock(&tls->lock);
+        }
+        if (got > 0 || has_ended)
+            return (long)got;
+        if (tls->has_read_error) {
+            if (err)
+                *err = tls->read_error;
+            return -1;
+        }
+        grow_in(tls);
+        int status = tls_fill(tls, deadline_ms, err);
+        if (status < 0)
+            return -1;
+        if (status == 0)
+            return fail(tls, ECONNRESET, err);
+    }
+}
+
+/* --- writing -------------------------------------------------------------------------------------
+ */
+
+/* What is still to be written, from several pieces of memory. */
+struct source {
+    const struct iovec *parts;
+    size_t count, offset; /* within parts[0] */
+    size_t left;
+};
+
+static struct source source_of(const struct iovec *parts, size_t count)
+{
+    struct source source = {.parts = parts, .count = count};
+
+    for (size_t i = 0; i < count; i++)
+        source.left += parts[i].iov_len;
+    return source;
+}
+
+static size_t source_part(struct source *source, const uint8_t **data)
+{
+    while (source->count && source->offset == source->parts->iov_len) {
+        source->parts++;
+        source->count--;
+        source->offset = 0;
+    }
+    if (source->count == 0)
+        return 0;
+    *data = (const uint8_t *)source->parts->iov_base + source->offset;
+    return source->parts->iov_len - source->offset;
+}
+
+static void source_skip(struct source *source, size_t length)
+{
+    source->offset += length;
+    source->left -= length;
+}
+
+/* The next record's content: in its place when there is enough of it, else gathered in `stage`. */
+static size_t source_next(struct source *source, uint8_t stage[TLS_RECORD_SIZE],
+                          const uint8_t **data)
+{
+    size_t length = source_part(source, data), staged = 0;
+
+    if (length >= TLS_RECORD_SIZE / 2 || length == source->left) {
+        length = length < TLS_RECORD_SIZE ? length : TLS_RECORD_SIZE;
+        source_skip(source, length);
+        return length;
+    }
+    while (staged < TLS_RECORD_SIZE && (length = source_part(source, data)) > 0) {
+        if (length > TLS_RECORD_SIZE - staged)
+            length = TLS_RECORD_SIZE - staged;
+        memcpy(stage + staged, *data, length);
+        staged += length;
+        source_skip(source, length);
+    }
+    *data = stage;
+    return staged;
+}
+
+static int seal_record(struct tls *tls, const uint8_t *data, size_t length, struct error *err)
+{
+    size_t written = 0;
+
+    ERR_clear_error();
+    tls->keyed_bytes += length;
+    if (tls->keyed_bytes > tls->rekey_bytes) {
+        tls->keyed_bytes = length;
+        if (!SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED))
+            return tls_error_set(err, EPROTO, "TLS key update");
+    }
+    if (!SSL_write_ex(tls->ssl, data, length, &written) || written != length)
+        return tls_error_set(err, EPROTO, "TLS");
+    return 0;
+}
+
+static bool has_room(const struct tls_buffer *out)
+{
+    return out->start == out->end || out->size - out->end >= TLS_RECORD_ROOM;
+}
+
+/* Makes records until everything is in them or there is no room for more. */
+static int seal_some(struct tls *tls, struct source *source, struct error *err)
+{
+    uint8_t stage[TLS_RECORD_SIZE];
+    int status = 0;
+
+    pthread_mutex_lock(&tls->lock);
+    while (status == 0 && source->left > 0 && has_room(&tls->out)) {
+        const uint8_t *data = NULL;
+        size_t length = source_next(source, stage, &data);
+        status = seal_record(tls, data, length, err);
+    }
+    pthread_mutex_unlock(&tls->lock);
+    if (status != 0)
+        tls->has_failed = true;
+    return status;
+}
+
+static void grow_out(struct tls *tls, size_t length)
+{
+    if (length <= TLS_RECORD_SIZE || tls->out.size >= TLS_BUFFER_LARGE)
+        return;
+    pthread_mutex_lock(&tls->lock);
+    tls->out.data = memory_grow(tls->out.data, 1, TLS_BUFFER_LARGE);
+    tls->out.size = TLS_BUFFER_LARGE;
+    pthread_mutex_unlock(&tls->lock);
+}
+
+int tls_write(struct tls *tls, const struct iovec *parts, size_t count, int timeout_ms,
+              struct error *err)
+{
+    struct source source = source_of(parts, count);
+
+    grow_out(tls, source.left);
+    while (source.left > 0) {
+        if (check_usable(tls, err) != 0 || seal_some(tls, &source, err) != 0 ||
+            tls_drain(tls, timeout_ms, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int tls_write_at_once(struct tls *tls, const void *data, size_t length, struct error *err)
+{
+    struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = length};
+    struct source source = source_of(&part, 1);
+    bool moved = false;
+
+    if (check_usable(tls, err) != 0 || send_some(tls, &moved, err) < 0)
+        return -1;
+    pthread_mutex_lock(&tls->lock);
+    bool is_taken = has_room(&tls->out);
+    pthread_mutex_unlock(&tls->lock);
+    if (is_taken && length > 0 &&
+        (seal_some(tls, &source, err) != 0 || send_some(tls, &moved, err) < 0))
+        return -1;
+    return is_taken;
+}
