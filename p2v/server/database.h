@@ -57,6 +57,13 @@ int token_list(struct database *database, void (*visit)(void *context, const str
                void *context, struct error *err);
 int token_revoke(struct database *database, const char *id, struct error *err); /* ENOENT */
 
+/*
+ * The token and every key that it has let in: their next connection is refused. Gives how many keys
+ * that were.
+ */
+int token_revoke_agents(struct database *database, const char *id, unsigned *agents,
+                        struct error *err);
+
 /* --- agents --- */
 
 enum admission { ADMISSION_GRANTED, ADMISSION_NEEDED, ADMISSION_REFUSED };

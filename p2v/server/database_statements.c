@@ -91,6 +91,8 @@ const char *const statement_sql[STATEMENT_END] = {
     [STATEMENT_AGENT_ADMIT] = "INSERT INTO agents (identity, token, admitted, seen)"
                               " VALUES (?1, nullif(?2, ''), ?3, ?3)"
                               " ON CONFLICT (identity) DO UPDATE SET is_revoked = 0",
+    [STATEMENT_AGENT_REVOKE] = "UPDATE agents SET is_revoked = 1"
+                               " WHERE token = ? AND is_revoked = 0",
 
     [STATEMENT_WAITING_COUNT] = "SELECT count(*) FROM waiting WHERE identity != ?",
     [STATEMENT_WAITING_ADD] = "INSERT INTO waiting (identity, code, address, since)"

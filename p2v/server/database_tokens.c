@@ -116,19 +116,27 @@ int token_list(struct database *database, void (*visit)(void *context, const str
     return found;
 }
 
-static int revoke(struct database *database, const char *id, struct error *err)
+/* `agents` NULL: they stay. */
+static int revoke(struct database *database, const char *id, unsigned *agents, struct error *err)
 {
     if (statement_run(database, STATEMENT_TOKEN_REVOKE, err, "t", id) != 0)
         return -1;
-    if (sqlite3_changes(database->connection) == 1)
+    if (sqlite3_changes(database->connection) != 1) {
+        error_set(err, 0, "there is no token %s", id);
+        if (err)
+            err->errnum = ENOENT;
+        return -1;
+    }
+    if (!agents)
         return 0;
-    error_set(err, 0, "there is no token %s", id);
-    if (err)
-        err->errnum = ENOENT;
-    return -1;
+    if (statement_run(database, STATEMENT_AGENT_REVOKE, err, "t", id) != 0)
+        return -1;
+    *agents = (unsigned)sqlite3_changes(database->connection);
+    return 0;
 }
 
-int token_revoke(struct database *database, const char *id, struct error *err)
+static int revoke_durably(struct database *database, const char *id, unsigned *agents,
+                          struct error *err)
 {
     char lowered[16];
     snprintf(lowered, sizeof(lowered), "%s", id);
@@ -136,7 +144,19 @@ int token_revoke(struct database *database, const char *id, struct error *err)
     DATABASE_LOCKED(database);
     if (transaction_begin(database, true, err) != 0)
         return -1;
-    return transaction_end(database, revoke(database, strlen(id) < 16 ? lowered : id, err), err);
+    const char *stored = strlen(id) < sizeof(lowered) ? lowered : id;
+    return transaction_end(database, revoke(database, stored, agents, err), err);
+}
+
+int token_revoke(struct database *database, const char *id, struct error *err)
+{
+    return revoke_durably(database, id, NULL, err);
+}
+
+int token_revoke_agents(struct database *database, const char *id, unsigned *agents,
+                        struct error *err)
+{
+    return revoke_durably(database, id, agents, err);
 }
 
 /* --- using up --- */

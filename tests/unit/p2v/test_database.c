@@ -209,6 +209,26 @@ static void test_token_that_was_revoked_lets_nobody_in(void **state)
     assert_int_equal(err.errnum, ENOENT);
 }
 
+static void test_token_can_be_revoked_with_whom_it_let_in(void **state)
+{
+    struct place *place = *state;
+    char stolen[WIRE_TOKEN_LENGTH + 1], good[WIRE_TOKEN_LENGTH + 1], id[16], other[16];
+    unsigned agents = 0;
+    create(place, &(struct token_options){.uses = 9}, stolen, id);
+    create(place, NULL, good, other);
+    assert_int_equal(use(place, 1, stolen), ADMISSION_GRANTED);
+    assert_int_equal(use(place, 2, stolen), ADMISSION_GRANTED);
+    assert_int_equal(use(place, 3, good), ADMISSION_GRANTED);
+    assert_int_equal(token_revoke_agents(place->database, id, &agents, NULL), 0);
+    assert_int_equal(agents, 2);
+    assert_int_equal(known(place, 1), ADMISSION_REFUSED);
+    assert_int_equal(known(place, 3), ADMISSION_GRANTED);
+    /* Not with another token either: the key is what is not wanted. */
+    create(place, NULL, good, other);
+    assert_refused(place, 2, good, "the agent's key is revoked");
+    assert_int_equal(use(place, 4, good), ADMISSION_GRANTED);
+}
+
 static void test_token_that_was_never_made_is_refused(void **state)
 {
     struct place *place = *state;
@@ -791,6 +811,7 @@ int main(void)
         TEST(test_token_ends_after_a_day_or_as_asked),
         TEST(test_token_made_in_the_future_is_judged_by_its_end_only),
         TEST(test_token_that_was_revoked_lets_nobody_in),
+        TEST(test_token_can_be_revoked_with_whom_it_let_in),
         TEST(test_token_that_was_never_made_is_refused),
         TEST(test_token_may_be_typed_in_lower_case),
         TEST(test_token_options_are_bounded),
