@@ -3,10 +3,8 @@
  * rehost convert: one machine, all its disks, into a folder that boots.
  */
 #include "base/bytes.h"
-#include "base/text.h"
 #include "p2v/commands.h"
 #include "p2v/convert.h"
-#include "p2v/definition.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,49 +83,6 @@ static void print_copied(const struct convert *convert)
     }
 }
 
-static void print_fixed(const struct convert *convert)
-{
-    AUTO(text) product = {0};
-    const struct system *system = convert->fixing.system;
-    const char *name = system && system->product ? system->product : "unknown system";
-    text_add_escaped(&product, name, strlen(name));
-    switch (convert->fix) {
-    case CONVERT_FIXED:
-        printf("fixed    %s: %zu changes in %.1f s\n", text_string(&product),
-               convert->fixing.plan.edit_count, convert->fix_seconds);
-        return;
-    case CONVERT_NOTHING_TO_FIX:
-        printf("fixed    %s: nothing to change\n", text_string(&product));
-        return;
-    case CONVERT_NOT_FIXED:
-        printf("not fixed: %s\n", convert->fix_reason);
-        return;
-    }
-}
-
-static void print_tested(const struct convert *convert)
-{
-    const struct boot_result *boot = &convert->boot;
-    if (!convert->is_boot_tested) {
-        printf("not tested\n");
-        return;
-    }
-    if (!boot->is_ok) {
-        printf("boot test failed: %s\n", boot->problem);
-        return;
-    }
-    printf("tested   booted to %s in %.0f s (%s)", boot_stage_name(boot->stage), boot->seconds,
-           boot->accelerator);
-    for (size_t i = 0; i < boot->nic_count; i++) {
-        const struct boot_nic_result *nic = &boot->nics[i];
-        if (nic->name)
-            printf(", %s %s", nic->name, nic->is_ok ? "up" : "not seen");
-    }
-    if (boot->failed_count)
-        printf(", %zu failed units", boot->failed_count);
-    printf("\n");
-}
-
 static void print_result(const struct convert *convert)
 {
     if (convert->options->is_json) {
@@ -138,8 +93,8 @@ static void print_result(const struct convert *convert)
     if (convert->cli->console.is_quiet)
         return;
     print_copied(convert);
-    print_fixed(convert);
-    print_tested(convert);
+    convert_print_fixed(convert);
+    convert_print_tested(convert);
     bool is_good = !convert->is_boot_tested || convert->boot.is_ok;
     printf("%s: %s\n", convert->draft.final,
            is_good ? "the converted machine" : "the converted machine, which did not come up");
@@ -147,18 +102,15 @@ static void print_result(const struct convert *convert)
 
 /* --- */
 
-static bool is_boot_test_wanted(const struct convert *convert)
-{
-    bool is_unknown = !convert->options->is_fix_skipped && !fixing_knows_system(&convert->fixing);
-    return !convert->options->is_boot_test_skipped && !is_unknown;
-}
-
 static int run_steps(struct convert *convert, const struct option_list *operands, struct error *err)
 {
     if (convert_open(convert, operands, err) != 0 || convert_copy(convert, err) != 0 ||
-        convert_fix(convert, err) != 0 || convert_publish(convert, err) != 0)
+        convert_fix(convert, err) != 0 || convert_commit(convert, err) != 0)
         return -1;
-    if (is_boot_test_wanted(convert) && convert_boot_test(convert, err) != 0)
+    convert_report_disks(convert);
+    if (convert_describe(convert, err) != 0 || convert_publish(convert, err) != 0)
+        return -1;
+    if (convert_is_test_wanted(convert) && convert_boot_test(convert, err) != 0)
         return -1;
     print_result(convert);
     if (convert->is_boot_tested && !convert->boot.is_ok) {

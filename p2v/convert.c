@@ -5,7 +5,6 @@
 #include "p2v/convert.h"
 
 #include "base/text.h"
-#include "p2v/definition.h"
 #include "p2v/interrupt.h"
 #include "p2v/report.h"
 
@@ -27,8 +26,11 @@ int convert_open(struct convert *convert, const struct option_list *paths, struc
     convert->machine_id = definition_machine_id(&convert->sources);
     convert->report = report_new();
     convert->disks = memory_new(convert->sources.count, sizeof(struct convert_disk));
-    for (size_t i = 0; i < convert->sources.count; i++)
+    convert->disk_count = convert->sources.count;
+    for (size_t i = 0; i < convert->disk_count; i++) {
         convert->disks[i].name = definition_disk_name(i, convert->format);
+        convert->disks[i].format = convert->format;
+    }
     if (machine_draft_open(&convert->draft, options->output, options->is_forced, convert->log,
                            err) != 0)
         return -1;
@@ -71,7 +73,8 @@ static int define(struct convert *convert, struct error *err)
                                             .format = convert->format,
                                             .memory_bytes = options->memory_bytes,
                                             .cpus = options->cpus,
-                                            .hardware = hardware_for(convert)};
+                                            .hardware = hardware_for(convert),
+                                            .hints = &convert->hints};
     if (convert->fixing.nics.count == 0)
         nics_choose(NULL, &convert->given, convert->machine_id, &convert->fixing.nics,
                     convert->log);
@@ -81,13 +84,8 @@ static int define(struct convert *convert, struct error *err)
     return 0;
 }
 
-static void fill_report(struct convert *convert)
+void convert_report_disks(struct convert *convert)
 {
-    static const char *const results[] = {
-        [CONVERT_NOT_FIXED] = "not fixed",
-        [CONVERT_FIXED] = "fixed",
-        [CONVERT_NOTHING_TO_FIX] = "nothing to change",
-    };
     json_t *disks = json_object_get(convert->report, "disks");
     uint64_t data_bytes = 0;
     for (size_t i = 0; i < convert->sources.count; i++) {
@@ -101,31 +99,47 @@ static void fill_report(struct convert *convert)
         json_array_append_new(disks, report_disk(&entry));
         data_bytes += disk->copy.counts.data_bytes;
     }
+    report_add_step(convert->report, "copy", convert->copy_seconds, data_bytes);
+}
+
+static void fill_report(struct convert *convert)
+{
+    static const char *const results[] = {
+        [CONVERT_NOT_FIXED] = "not fixed",
+        [CONVERT_FIXED] = "fixed",
+        [CONVERT_NOTHING_TO_FIX] = "nothing to change",
+    };
     json_object_set_new(convert->report, "fix",
                         report_fix(&convert->fixing, results[convert->fix],
                                    convert->fix_reason[0] ? convert->fix_reason : NULL));
-    report_add_step(convert->report, "copy", convert->copy_seconds, data_bytes);
     if (!convert->options->is_fix_skipped)
         report_add_step(convert->report, "fix", convert->fix_seconds, convert->fix_bytes);
     report_set_warnings(convert->report, &convert->cli->console);
 }
 
+/* An agent that saw the machine itself has sent a better one. */
 static int write_inventory(const struct convert *convert, struct error *err)
 {
+    if (folder_has(convert->draft.folder_fd, MACHINE_INVENTORY))
+        return 0;
     AUTO_JSON inventory =
         report_inventory(&convert->sources, convert->fixing.system, &convert->fixing.nics);
     return json_write(inventory, convert->draft.folder_fd, MACHINE_INVENTORY, err);
 }
 
-int convert_publish(struct convert *convert, struct error *err)
+int convert_describe(struct convert *convert, struct error *err)
 {
     int folder_fd = convert->draft.folder_fd;
     if (define(convert, err) != 0 || write_inventory(convert, err) != 0)
         return -1;
     fill_report(convert);
-    if (json_write(convert->report, folder_fd, MACHINE_REPORT, err) != 0 ||
-        guest_write(convert->guest, folder_fd, MACHINE_GUEST, err) != 0)
+    if (json_write(convert->report, folder_fd, MACHINE_REPORT, err) != 0)
         return -1;
+    return guest_write(convert->guest, folder_fd, MACHINE_GUEST, err);
+}
+
+int convert_publish(struct convert *convert, struct error *err)
+{
     if (interrupt_is_requested())
         return error_set(err, ECANCELED, "stopped");
     interrupt_set_cleanup(NULL, NULL);
@@ -136,8 +150,11 @@ void convert_fini(struct convert *convert)
 {
     interrupt_set_cleanup(NULL, NULL);
     fixing_fini(&convert->fixing);
+    if (convert->fix_disks)
+        fix_disks_fini(convert->fix_disks);
+    free(convert->fix_disks);
     machine_draft_fini(&convert->draft);
-    for (size_t i = 0; convert->disks && i < convert->sources.count; i++) {
+    for (size_t i = 0; i < convert->disk_count; i++) {
         free(convert->disks[i].name);
         copy_result_fini(&convert->disks[i].copy);
         manifest_fini(&convert->disks[i].manifest);

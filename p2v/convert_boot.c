@@ -26,7 +26,8 @@ static void remove_scratch(void *path)
     folder_remove(AT_FDCWD, path, NULL);
 }
 
-static int run_test(struct convert *convert, char *scratch, struct error *err)
+static int run_test(struct convert *convert, const struct guest *guest, const char *folder,
+                    char *scratch, struct error *err)
 {
     struct boot_options options = {.timeout_seconds = (int)convert->options->timeout_seconds,
                                    .scratch = scratch,
@@ -36,8 +37,7 @@ static int run_test(struct convert *convert, char *scratch, struct error *err)
     if (mkdir(scratch, 0700) != 0 && errno != EEXIST)
         return error_set(err, errno, "create %s", scratch);
     interrupt_set_cleanup(remove_scratch, scratch);
-    int result = boottest_run(convert->guest, convert->draft.final, &options, &convert->boot,
-                              convert->log, err);
+    int result = boottest_run(guest, folder, &options, &convert->boot, convert->log, err);
     interrupt_set_cleanup(NULL, NULL);
     remove_scratch(scratch);
     return result;
@@ -57,15 +57,15 @@ static int write_results(struct convert *convert, struct error *err)
     return json_write(convert->report, convert->draft.folder_fd, MACHINE_REPORT, err);
 }
 
-int convert_boot_test(struct convert *convert, struct error *err)
+int convert_boot(struct convert *convert, const struct guest *guest, const char *folder,
+                 struct error *err)
 {
-    AUTO_FREE char *scratch = path_join(convert->draft.final, BOOT_SCRATCH);
+    AUTO_FREE char *scratch = path_join(folder, BOOT_SCRATCH);
     struct error cause = {0};
     log_info(convert->log, "starting the copy for its boot test");
-    if (run_test(convert, scratch, &cause) != 0) {
+    if (run_test(convert, guest, folder, scratch, &cause) != 0) {
         if (interrupt_is_requested())
-            return error_set(err, ECANCELED, "the boot test was stopped; %s is complete",
-                             convert->draft.final);
+            return error_set(err, ECANCELED, "the boot test was stopped");
         convert->has_warnings = true;
         log_warning(convert->log, "not tested: %s", cause.text);
         report_set_warnings(convert->report, &convert->cli->console);
@@ -73,4 +73,20 @@ int convert_boot_test(struct convert *convert, struct error *err)
     }
     convert->is_boot_tested = true;
     return write_results(convert, err);
+}
+
+int convert_boot_test(struct convert *convert, struct error *err)
+{
+    if (convert_boot(convert, convert->guest, convert->draft.final, err) == 0)
+        return 0;
+    if (interrupt_is_requested())
+        return error_set(err, ECANCELED, "the boot test was stopped; %s is complete",
+                         convert->draft.final);
+    return -1;
+}
+
+bool convert_is_test_wanted(const struct convert *convert)
+{
+    bool is_unknown = !convert->options->is_fix_skipped && !fixing_knows_system(&convert->fixing);
+    return !convert->options->is_boot_test_skipped && !is_unknown;
 }

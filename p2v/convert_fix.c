@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A conversion's second step: the fixers work on throw-away overlays of the copies; what they wrote
- * goes into the copies when all of it succeeded.
+ * goes into the copies when all of it succeeded, in a step of its own.
  */
 #include "base/clock.h"
 #include "base/text.h"
 #include "p2v/convert.h"
-#include "p2v/fix_disks.h"
 #include "p2v/interrupt.h"
 
 #include <errno.h>
@@ -21,51 +20,65 @@ static void not_fixed(struct convert *convert, const char *reason)
     log_warning(convert->log, "not fixed: %s", reason);
 }
 
-static int make_overlays(struct convert *convert, struct fix_disks *disks, struct error *err)
+static int make_overlays(struct convert *convert, struct error *err)
 {
-    for (size_t i = 0; i < convert->sources.count; i++) {
-        if (fix_disks_add(disks, convert->draft.partial, convert->disks[i].name, convert->format,
+    for (size_t i = 0; i < convert->disk_count; i++) {
+        const struct convert_disk *disk = &convert->disks[i];
+        if (fix_disks_add(convert->fix_disks, convert->draft.partial, disk->name, disk->format,
                           NULL, err) != 0)
             return -1;
     }
     return 0;
 }
 
-static int commit_overlays(struct convert *convert, struct fix_disks *disks, struct error *err)
+static void drop_overlays(struct convert *convert)
 {
-    for (size_t i = 0; i < disks->count; i++) {
-        struct manifest *manifest = &convert->disks[i].manifest;
-        AUTO_FREE char *name = machine_manifest_name(i);
-        uint64_t changed = 0;
-        if (fix_disks_commit(disks, i, manifest, &changed, err) != 0)
-            return -1;
-        convert->fix_bytes += changed;
-        if (changed && manifest_write(manifest, convert->draft.folder_fd, name, err) != 0)
-            return -1;
+    if (convert->fix_disks)
+        fix_disks_fini(convert->fix_disks);
+}
+
+static int commit_overlay(struct convert *convert, size_t index, struct error *err)
+{
+    struct manifest *manifest = &convert->disks[index].manifest;
+    AUTO_FREE char *name = machine_manifest_name(index);
+    uint64_t changed = 0;
+    if (fix_disks_commit(convert->fix_disks, index, manifest, &changed, err) != 0)
+        return -1;
+    convert->fix_bytes += changed;
+    return manifest_write(manifest, convert->draft.folder_fd, name, err);
+}
+
+int convert_commit(struct convert *convert, struct error *err)
+{
+    double started = clock_seconds();
+    for (size_t i = 0; convert->fix == CONVERT_FIXED && i < convert->disk_count; i++) {
+        if (commit_overlay(convert, i, err) != 0)
+            return error_wrap(err, "fix");
     }
+    drop_overlays(convert);
+    convert->fix_seconds += clock_seconds() - started;
     return 0;
 }
 
-/* Plans and applies on the overlays. 1: they are to be committed; 0: not. */
-static int plan_and_apply(struct convert *convert)
+/* Plans and applies on the overlays; they are to be committed when convert->fix says so. */
+static void plan_and_apply(struct convert *convert)
 {
     struct fixing *fixing = &convert->fixing;
     struct error err = {0};
     if (fixing_plan(fixing, &err) != 0) {
         not_fixed(convert, err.text);
-        return 0;
+        return;
     }
     convert->has_warnings |= fixing_warning_count(fixing) > 0;
     if (fixing->plan.edit_count == 0) {
         convert->fix = CONVERT_NOTHING_TO_FIX;
-        return 0;
+        return;
     }
     if (fixing_apply(fixing, &err) != 0) {
         not_fixed(convert, err.text);
-        return 0;
+        return;
     }
     convert->fix = CONVERT_FIXED;
-    return 1;
 }
 
 static bool is_interrupted(struct error *err)
@@ -79,8 +92,9 @@ static bool is_interrupted(struct error *err)
  * An appliance that cannot be started says nothing about the machine, so the copy is kept. What
  * inspection refuses (a root with errors, several systems) is the user's to decide: nothing is.
  */
-static int run_fixers(struct convert *convert, struct fix_disks *disks, struct error *err)
+static int run_fixers(struct convert *convert, struct error *err)
 {
+    const struct fix_disks *disks = convert->fix_disks;
     struct fixing *fixing = &convert->fixing;
     struct fixing_options options = {.is_writable = true,
                                      .root = convert->options->root,
@@ -100,22 +114,21 @@ static int run_fixers(struct convert *convert, struct fix_disks *disks, struct e
         not_fixed(convert, reason);
         return 0;
     }
-    int is_changed = plan_and_apply(convert);
+    plan_and_apply(convert);
     fixing_close(fixing);
-    if (is_interrupted(err))
-        return -1;
-    return is_changed ? commit_overlays(convert, disks, err) : 0;
+    return is_interrupted(err) ? -1 : 0;
 }
 
 static int fix_on_overlays(struct convert *convert, struct error *err)
 {
-    struct fix_disks *disks = memory_new(1, sizeof(*disks));
-    int result = make_overlays(convert, disks, err);
+    if (!convert->fix_disks)
+        convert->fix_disks = memory_new(1, sizeof(*convert->fix_disks));
+    int result = make_overlays(convert, err);
     if (result == 0)
-        result = run_fixers(convert, disks, err);
+        result = run_fixers(convert, err);
     fixing_close(&convert->fixing);
-    fix_disks_fini(disks);
-    free(disks);
+    if (result != 0 || convert->fix != CONVERT_FIXED)
+        drop_overlays(convert);
     return result;
 }
 

@@ -131,16 +131,17 @@ static void replace(char **field, const char *text)
 }
 
 /* An EFI system partition and no place for GRUB's BIOS image: it cannot have booted by BIOS. */
-static bool looks_like_uefi(const struct sources *sources)
+static bool looks_like_uefi(const struct sources *sources, bool *has_esp)
 {
-    bool has_esp = false;
+    bool has_bios_boot = false;
+    *has_esp = false;
     const struct partition_table *table = &sources->items[0].layout.table;
     for (size_t i = 0; i < table->count; i++) {
         if (strcmp(table->partitions[i].type_guid, PARTITION_TYPE_BIOS_BOOT) == 0)
-            return false;
-        has_esp |= strcmp(table->partitions[i].type_guid, PARTITION_TYPE_ESP) == 0;
+            has_bios_boot = true;
+        *has_esp |= strcmp(table->partitions[i].type_guid, PARTITION_TYPE_ESP) == 0;
     }
-    return has_esp;
+    return *has_esp && !has_bios_boot;
 }
 
 void definition_set_system(struct guest *guest, const struct system *system)
@@ -155,8 +156,42 @@ void definition_set_system(struct guest *guest, const struct system *system)
 
 static void set_unknown(struct guest *guest, const struct sources *sources)
 {
-    guest->firmware = looks_like_uefi(sources) ? GUEST_FIRMWARE_UEFI : GUEST_FIRMWARE_BIOS;
+    bool has_esp;
+    guest->firmware =
+        looks_like_uefi(sources, &has_esp) ? GUEST_FIRMWARE_UEFI : GUEST_FIRMWARE_BIOS;
     replace(&guest->os_type, "unknown");
+}
+
+/* The machine may have been started otherwise than its system is: the disks must allow it too. */
+static void set_firmware(struct guest *guest, const struct sources *sources,
+                         const struct definition_hints *hints)
+{
+    bool has_esp, only_esp = looks_like_uefi(sources, &has_esp);
+    if (!hints->is_firmware_known)
+        return;
+    if (hints->is_uefi && has_esp)
+        guest->firmware = GUEST_FIRMWARE_UEFI;
+    else if (!hints->is_uefi && !only_esp)
+        guest->firmware = GUEST_FIRMWARE_BIOS;
+    guest->secure_boot = guest->firmware == GUEST_FIRMWARE_UEFI && hints->is_secure_boot;
+}
+
+static void set_hints(struct guest *guest, const struct sources *sources,
+                      const struct definition_options *options)
+{
+    const struct definition_hints *hints = options->hints;
+    if (hints->uuid[0])
+        replace(&guest->uuid, hints->uuid);
+    if (hints->memory_bytes && !options->memory_bytes)
+        guest->memory_bytes = hints->memory_bytes;
+    if (hints->sockets && hints->cores && hints->threads && !options->cpus) {
+        guest->sockets = hints->sockets;
+        guest->cores = hints->cores;
+        guest->threads = hints->threads;
+    }
+    if (hints->is_clock_known)
+        guest->clock = hints->is_localtime ? GUEST_CLOCK_LOCALTIME : GUEST_CLOCK_UTC;
+    set_firmware(guest, sources, hints);
 }
 
 struct guest *definition_new(const struct sources *sources, const struct system *system,
@@ -177,6 +212,8 @@ struct guest *definition_new(const struct sources *sources, const struct system 
         definition_set_system(guest, system);
     else
         set_unknown(guest, sources);
+    if (options->hints)
+        set_hints(guest, sources, options);
     set_disks(guest, sources, options, hardware.bus);
     definition_set_nics(guest, nics, hardware.nic_model);
     return guest;

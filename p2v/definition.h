@@ -24,6 +24,15 @@ struct definition_hardware {
 /* What a fixed system can drive: virtio where its newest kernel has it. `system` may be NULL. */
 struct definition_hardware definition_hardware_for(const struct system *system);
 
+/* What was seen of the machine itself, beyond its disks. {0}: nothing. */
+struct definition_hints {
+    char uuid[37];                    /* "": not known */
+    unsigned sockets, cores, threads; /* 0: not known */
+    uint64_t memory_bytes;            /* 0: not known */
+    bool is_firmware_known, is_uefi, is_secure_boot;
+    bool is_clock_known, is_localtime;
+};
+
 struct definition_options {
     const char *name; /* --name, or NULL: the host name, or folder_name */
     const char *folder_name;
@@ -32,6 +41,7 @@ struct definition_options {
     uint64_t memory_bytes;  /* 0: the default */
     unsigned cpus;          /* 0: the default */
     struct definition_hardware hardware;
+    const struct definition_hints *hints; /* NULL: none; the other options go before them */
 };
 
 /* The whole definition; the disks are called disk0.FORMAT and so on. NULL-safe on system. */
