@@ -62,6 +62,15 @@ static const struct image_driver *driver_probe(int fd, struct error *err)
     return &raw_driver;
 }
 
+static int open_file(const char *path, const struct image_open_options *options, struct error *err)
+{
+    if (!options->is_unlocked)
+        return image_file_open(path, options->is_writable, err);
+    if (options->is_writable)
+        return error_set(err, EINVAL, "writing takes locks");
+    return image_file_open_unlocked(path, err);
+}
+
 struct image *image_open(const char *path, const struct image_open_options *options,
                          struct error *err)
 {
@@ -72,7 +81,7 @@ struct image *image_open(const char *path, const struct image_open_options *opti
     if (options->format)
         driver = driver_named(options->format, err);
     if (!options->format || driver) {
-        fd = image_file_open(path, options->is_writable, err);
+        fd = open_file(path, options, err);
         if (fd >= 0 && !driver)
             driver = driver_probe(fd, err);
         if (fd >= 0 && driver)
@@ -194,6 +203,22 @@ void image_get_info(const struct image *image, struct image_info *info)
 {
     *info = (struct image_info){0};
     image->driver->get_info(image, info);
+}
+
+static int repair_file(const char *path, const char *format, struct error *err)
+{
+    const struct image_driver *driver = driver_named(format, err);
+    AUTO_CLOSE int fd = -1;
+
+    if (!driver || !driver->repair)
+        return driver ? 0 : -1;
+    fd = image_file_open(path, true, err);
+    return fd < 0 ? -1 : driver->repair(fd, path, err);
+}
+
+int image_repair(const char *path, const char *format, struct error *err)
+{
+    return repair_file(path, format, err) == 0 ? 0 : error_wrap(err, "repair %s", path);
 }
 
 int image_map_own(const struct image *image, struct extents *own, struct error *err)

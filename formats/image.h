@@ -47,6 +47,11 @@ struct image_open_options {
      * it names none; never probed.
      */
     const char *backing_folder;
+    /*
+     * Takes no locks, for reading only: others may write to the image (or to its backing files)
+     * meanwhile, so what is read can be anything, an error included. For who checks all content.
+     */
+    bool is_unlocked;
 };
 
 /*

@@ -83,23 +83,25 @@ static int open_path_only(const char *image_path, const char *name, struct error
     return fd;
 }
 
-static int open_inside(const char *image_path, const char *name, const char *folder,
-                       struct error *err)
+static int open_inside(const char *image_path, const char *name,
+                       const struct image_open_options *options, struct error *err)
 {
     AUTO_CLOSE int place = open_path_only(image_path, name, err);
     char link[64];
 
-    if (place < 0 || check_place(place, folder, err) < 0)
+    if (place < 0 || check_place(place, options->backing_folder, err) < 0)
         return -1;
     snprintf(link, sizeof(link), "/proc/self/fd/%d", place);
-    return image_file_open(link, false, err);
+    return options->is_unlocked ? image_file_open_unlocked(link, err)
+                                : image_file_open(link, false, err);
 }
 
 static struct image *open_checked(const char *image_path, const char *name, const char *format,
                                   const struct image_open_options *options, unsigned chain_depth,
                                   struct error *err)
 {
-    struct image_open_options below = {.backing_folder = options->backing_folder};
+    struct image_open_options below = {.backing_folder = options->backing_folder,
+                                       .is_unlocked = options->is_unlocked};
     const struct image_driver *driver = image_driver_find(format ? format : raw_driver.name);
     char path[PATH_MAX];
 
@@ -119,7 +121,7 @@ static struct image *open_checked(const char *image_path, const char *name, cons
         error_set(err, 0, "unknown image format '%s'", format);
         return NULL;
     }
-    AUTO_CLOSE int fd = open_inside(image_path, name, options->backing_folder, err);
+    AUTO_CLOSE int fd = open_inside(image_path, name, options, err);
 
     /* Its own backing file is relative to where it really is. */
     if (fd < 0 || fd_path(fd, path, err) < 0)

@@ -19,6 +19,9 @@ extern const struct image_driver raw_driver;
 /* A regular file or block device, opened and locked as image_open says. Returns the fd, or -1. */
 int image_file_open(const char *path, bool is_writable, struct error *err);
 
+/* The same for reading, without a lock (struct image_open_options, is_unlocked). */
+int image_file_open_unlocked(const char *path, struct error *err);
+
 /*
  * A new file, or with may_be_device an existing block device, opened exclusively and locked for
  * writing. Returns the fd, or -1; nothing new is left behind on failure.

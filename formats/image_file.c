@@ -116,6 +116,15 @@ int image_file_open(const char *path, bool is_writable, struct error *err)
     return take_fd(&fd);
 }
 
+int image_file_open_unlocked(const char *path, struct error *err)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return system_error(err, errno);
+    return check_kind(fd, err) < 0 ? -1 : take_fd(&fd);
+}
+
 static bool is_block_device(const char *path)
 {
     struct stat status;
