@@ -15,8 +15,19 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_inspect, &command_convert,     &command_fix,    &command_define,  &command_verify,
-    &command_formats, &command_filesystems, &command_fixers, &command_targets, NULL,
+    &command_inspect,
+    &command_convert,
+    &command_fix,
+    &command_define,
+    &command_verify,
+    &command_token,
+    &command_status,
+    &command_approve,
+    &command_formats,
+    &command_filesystems,
+    &command_fixers,
+    &command_targets,
+    NULL,
 };
 
 struct common_options {

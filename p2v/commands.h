@@ -10,6 +10,9 @@
 extern const struct command command_inspect, command_convert, command_fix, command_define,
     command_verify;
 
+/* Beside a server. */
+extern const struct command command_token, command_status, command_approve;
+
 /* cmd_list.c */
 extern const struct command command_formats, command_filesystems, command_fixers, command_targets;
 
