@@ -16,7 +16,7 @@ _rehost() {
         --for) words=$("$program" targets 2>/dev/null | cut -d' ' -f1) ;;
         --format | --source-format) words=$("$program" formats 2>/dev/null | cut -d' ' -f1) ;;
         --progress) words="auto bar json none" ;;
-        --backing-folder)
+        --backing-folder | --pool)
             mapfile -t COMPREPLY < <(compgen -d -- "$current")
             return
             ;;
@@ -24,6 +24,10 @@ _rehost() {
             case $current in
             -*) words=$("$program" --list-options "$command" 2>/dev/null) ;;
             *)
+                if [ "$command" = token ] && [ "$COMP_CWORD" -eq 2 ]; then
+                    mapfile -t COMPREPLY < <(compgen -W "create list revoke" -- "$current")
+                    return
+                fi
                 compopt -o filenames 2>/dev/null
                 mapfile -t COMPREPLY < <(compgen -f -- "$current")
                 return
