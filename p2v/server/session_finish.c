@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The end of a transfer: FINISH makes of the received disks a folder that its job can take, and
+ * what the job says goes to the agent, if it is still there.
+ */
+#include "base/clock.h"
+#include "p2v/server/serving.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* When there is no room for a manifest: until there is. */
+#define FINISH_RETRY_MS 2000
+
+/* --- putting it together --- */
+
+struct finishing {
+    struct server *server;
+    struct session *session;
+    const struct wire_finish *finish;
+    json_t *report;
+};
+
+static int finish_disk(const struct finishing *finishing, size_t index, struct received_disk *to,
+                       struct error *err)
+{
+    const struct session *session = finishing->session;
+    struct session_disk *disk = &session->disks[index];
+    struct receiver_counts counts;
+    if (!disk->receiver)
+        return 0; /* an earlier try finished this one */
+    receiver_get_counts(disk->receiver, &counts);
+    if (receiver_finish(disk->receiver, session->number, err) != 0)
+        return error_wrap(err, "disk %s", disk->info.name);
+    snprintf(to->name, sizeof(to->name), "%s", disk->info.name);
+    snprintf(to->serial, sizeof(to->serial), "%s", disk->info.serial);
+    snprintf(to->format, sizeof(to->format), "%s",
+             session->intake.base ? "qcow2" : finishing->server->format);
+    to->size_bytes = disk->info.size_bytes;
+    to->sector_size = disk->info.sector_size;
+    to->sent_bytes = counts.stored_bytes;
+    to->had_bytes = counts.had_bytes;
+    to->copied_bytes = counts.copied_bytes;
+    to->unreadable_bytes = counts.unreadable_bytes;
+    memcpy(to->digest, disk->digest, sizeof(to->digest));
+    receiver_close(take_ptr(&disk->receiver));
+    return 0;
+}
+
+static int put_together(const struct finishing *finishing, struct received *received,
+                        struct error *err)
+{
+    struct session *session = finishing->session;
+    for (size_t i = 0; i < session->disk_count; i++) {
+        if (finish_disk(finishing, i, &received->disks[i], err) != 0)
+            return -1;
+    }
+    return intake_complete(&session->intake, received, err);
+}
+
+/* Nothing of the transfer is lost for want of room: it is tried until there is some. */
+static int put_together_patiently(void *context, struct error *err)
+{
+    const struct finishing *finishing = context;
+    struct session *session = finishing->session;
+    struct server *server = finishing->server;
+    AUTO_FREE struct received *received = memory_new(1, sizeof(*received));
+    snprintf(received->machine, sizeof(received->machine), "%s", session->name);
+    received->disk_count = session->disk_count;
+    received->consistency = finishing->finish->consistency;
+    received->has_warnings = finishing->finish->has_warnings;
+    received->seconds = (double)(clock_ms() - session->started_ms) / 1000;
+    received->agent_report = finishing->report; /* borrowed */
+    pthread_mutex_lock(&server->lock);
+    received->wire_bytes = session->wire_bytes;
+    if (session->control && session->control->link)
+        received->wire_bytes +=
+            link_bytes_sent(session->control->link) + link_bytes_received(session->control->link);
+    pthread_mutex_unlock(&server->lock);
+    int result;
+    while ((result = put_together(finishing, received, err)) != 0 &&
+           (err->errnum == ENOSPC || err->errnum == EDQUOT) && !atomic_load(&server->is_stopping)) {
+        log_warning(&session->log.log, "waits for room: %s", err->text);
+        usleep(FINISH_RETRY_MS * 1000);
+    }
+    if (result == 0) {
+        intake_close(&session->intake);
+        session->intake = (struct intake){0};
+    }
+    return result;
+}
+
+/* --- FINISH --- */
+
+/* Under server.lock. */
+static int check_passed(const struct session *session, struct error *err)
+{
+    for (size_t i = 0; i < session->disk_count; i++) {
+        const struct session_disk *disk = &session->disks[i];
+        if (!disk->is_passed || !disk->receiver)
+            return error_set(err, EPROTO, "FINISH before the last pass of disk %s has passed",
+                             disk->info.name);
+    }
+    return 0;
+}
+
+/* Nobody has a disk from here on, and nobody gets one. */
+static int begin(struct connection *connection, struct error *err)
+{
+    struct server *server = connection->server;
+    struct session *session = connection->session;
+    pthread_mutex_lock(&server->lock);
+    int result = check_passed(session, err);
+    if (result == 0) {
+        session->state = SESSION_FINISHING;
+        result = session_clear_disks(connection, err);
+        if (result != 0)
+            session->state = SESSION_RECEIVING;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return result;
+}
+
+static void note_received(struct server *server, struct session *session, bool has_warnings)
+{
+    pthread_mutex_lock(&server->lock);
+    session->state = SESSION_RECEIVED;
+    session->warnings += has_warnings;
+    session->text[0] = '\0';
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    log_info(&session->log.log, "received");
+}
+
+static int send_stage(struct connection *connection, enum wire_stage stage, const char *words,
+                      struct error *err)
+{
+    AUTO(text) out = {0};
+    struct wire_stage_text message = {.stage = stage};
+    snprintf(message.text, sizeof(message.text), "%s", words);
+    wire_stage_text_encode(&message, &out);
+    return connection_send(connection, &out, err);
+}
+
+/* FINISH once more, by an agent that was cut off before it was answered. */
+static int tell_again(struct connection *connection, struct error *err)
+{
+    struct server *server = connection->server;
+    struct session *session = connection->session;
+    AUTO(text) out = {0};
+    pthread_mutex_lock(&server->lock);
+    if (session->has_stage)
+        wire_stage_text_encode(&session->stage, &out);
+    if (session->has_result)
+        wire_result_encode(&session->result, &out);
+    pthread_mutex_unlock(&server->lock);
+    if (send_stage(connection, WIRE_STAGE_RECEIVED, session->name, err) != 0)
+        return -1;
+    return connection_send(connection, &out, err);
+}
+
+static void write_received_row(struct server *server, const struct session *session)
+{
+    struct machine_row row = {.number = session->number,
+                              .state = MACHINE_RECEIVED,
+                              .warnings = session->warnings,
+                              .seconds_left = -1};
+    struct error err = {0};
+    pthread_mutex_lock(&server->rows_lock);
+    if (machine_set(server->database, &row, &err) != 0)
+        log_warning(server->log, "%s: its state cannot be recorded: %s", session->name, err.text);
+    pthread_mutex_unlock(&server->rows_lock);
+}
+
+static void add_job(struct server *server, const char *name)
+{
+    struct error err = {0};
+    if (server->add_job(server->job_context, name, &err) != 0)
+        log_warning(server->log, "%s: %s", name, err.text);
+}
+
+int session_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
+                   struct error *err)
+{
+    struct server *server = connection->server;
+    struct session *session = connection->session;
+    struct finishing finishing = {server, session, finish, report};
+    if (session->state == SESSION_RECEIVED)
+        return tell_again(connection, err);
+    if (begin(connection, err) != 0)
+        return -1;
+    if (connection_run_beside(connection, put_together_patiently, &finishing, err) != 0) {
+        pthread_mutex_lock(&server->lock);
+        session->state = SESSION_RECEIVING;
+        for (size_t i = 0; i < session->disk_count; i++)
+            session->disks[i].is_passed = false;
+        pthread_mutex_unlock(&server->lock);
+        log_warning(&session->log.log, "it cannot be put together: %s", err->text);
+        err->errnum = EIO;
+        return -1;
+    }
+    note_received(server, session, finish->has_warnings);
+    write_received_row(server, session);
+    /* The machine is received whether or not the agent hears it. */
+    int result = send_stage(connection, WIRE_STAGE_RECEIVED, session->name, err);
+    add_job(server, session->name);
+    return result;
+}
+
+/* --- what the job says --- */
+
+/* The agent's connection, held so that it stays while it is sent to; NULL when it is gone. */
+static struct connection *hold_agent(struct session *session)
+{
+    struct connection *agent = session ? session->control : NULL;
+    if (!agent || !agent->link)
+        return NULL;
+    agent->holders++;
+    return agent;
+}
+
+static void forward(struct server *server, struct connection *agent, const struct text *frame)
+{
+    if (!agent)
+        return;
+    link_send(agent->link, frame->data, frame->length, NULL);
+    pthread_mutex_lock(&server->lock);
+    agent->holders--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void write_job_row(struct server *server, const char *name, enum machine_state state,
+                          int exit_code, const char *words)
+{
+    struct machine_row row;
+    struct error err = {0};
+    pthread_mutex_lock(&server->rows_lock);
+    int result = machine_get(server->database, name, &row, &err);
+    if (result == 0) {
+        row.state = state;
+        row.exit_code = exit_code;
+        row.bytes_per_second = 0;
+        row.seconds_left = -1;
+        snprintf(row.text, sizeof(row.text), "%s", words);
+        result = machine_set(server->database, &row, &err);
+    }
+    pthread_mutex_unlock(&server->rows_lock);
+    if (result != 0)
+        log_warning(server->log, "%s: its state cannot be recorded: %s", name, err.text);
+}
+
+void server_job_stage(struct server *server, const char *machine, enum wire_stage stage,
+                      const char *words)
+{
+    static const enum machine_state states[WIRE_STAGE_END] = {
+        [WIRE_STAGE_RECEIVED] = MACHINE_RECEIVED, [WIRE_STAGE_WAITING] = MACHINE_RECEIVED,
+        [WIRE_STAGE_FIXING] = MACHINE_FIXING,     [WIRE_STAGE_DESCRIBING] = MACHINE_DESCRIBING,
+        [WIRE_STAGE_TESTING] = MACHINE_TESTING,
+    };
+    AUTO(text) frame = {0};
+    struct wire_stage_text message = {.stage = stage};
+    snprintf(message.text, sizeof(message.text), "%s", words);
+    wire_stage_text_encode(&message, &frame);
+    write_job_row(server, machine, states[stage], 0, words);
+    pthread_mutex_lock(&server->lock);
+    struct session *session = session_find_name(server, machine);
+    if (session) {
+        session->stage = message;
+        session->has_stage = true;
+    }
+    struct connection *agent = hold_agent(session);
+    pthread_mutex_unlock(&server->lock);
+    forward(server, agent, &frame);
+}
+
+void server_job_result(struct server *server, const char *machine, int exit_code, const char *words)
+{
+    AUTO(text) frame = {0};
+    struct wire_result message = {.exit_code = (uint8_t)exit_code};
+    snprintf(message.text, sizeof(message.text), "%s", words);
+    wire_result_encode(&message, &frame);
+    log_info(server->log, "%s: exit code %d: %s", machine, exit_code, words);
+    write_job_row(server, machine,
+                  exit_code == 0   ? MACHINE_DONE
+                  : exit_code == 3 ? MACHINE_WARNED
+                                   : MACHINE_FAILED,
+                  exit_code, words);
+    pthread_mutex_lock(&server->lock);
+    struct session *session = session_find_name(server, machine);
+    if (session && session->state == SESSION_RECEIVED) {
+        session->result = message;
+        session->has_result = true;
+    }
+    struct connection *agent = hold_agent(session);
+    pthread_mutex_unlock(&server->lock);
+    forward(server, agent, &frame);
+}
