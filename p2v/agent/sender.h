@@ -76,6 +76,7 @@ struct sender_options {
     bool is_final;                   /* --final: the last pass wholly under freeze, however long */
     unsigned max_passes;             /* over live disks; 0: 5 */
     int give_up_seconds;             /* without a connection; 0: never */
+    unsigned retry_ms;               /* the first wait before connecting again; 0: 1000 */
     bool is_result_awaited;          /* until RESULT; else until the first STAGE */
     const atomic_bool *stop;         /* ends with ECANCELED */
 
