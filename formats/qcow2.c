@@ -65,24 +65,31 @@ static void qcow2_close(struct image *image)
 }
 
 /* The first cluster is at most 2 MiB, and 2 MiB of the file always hold it. */
-static int load_header(struct qcow2 *qcow2, struct error *err)
+int qcow2_load_header(int fd, struct qcow2_header *header, uint64_t *file_size, struct error *err)
 {
     size_t length = (size_t)1 << QCOW2_MAX_CLUSTER_BITS;
-    uint64_t file_size;
     AUTO_FREE uint8_t *head = NULL;
 
-    if (io_size(qcow2->fd, &file_size, err) < 0)
+    if (io_size(fd, file_size, err) < 0)
         return -1;
-    if (file_size >= QCOW2_MAX_FILE_SIZE)
+    if (*file_size >= QCOW2_MAX_FILE_SIZE)
         return error_set(err, EFBIG, "a file of %llu bytes is too large for qcow2",
-                         (unsigned long long)file_size);
-    length = (size_t)min_u64(length, file_size);
+                         (unsigned long long)*file_size);
+    length = (size_t)min_u64(length, *file_size);
     head = malloc(length + 1);
     if (!head)
         return error_set(err, ENOMEM, "qcow2 header");
-    if (io_read_at(qcow2->fd, head, length, 0, err) < 0 ||
-        qcow2_header_decode(&qcow2->header, head, length, err) < 0 ||
-        qcow2_header_validate(&qcow2->header, file_size, err) < 0)
+    if (io_read_at(fd, head, length, 0, err) < 0 ||
+        qcow2_header_decode(header, head, length, err) < 0)
+        return -1;
+    return qcow2_header_validate(header, *file_size, err);
+}
+
+static int load_header(struct qcow2 *qcow2, struct error *err)
+{
+    uint64_t file_size;
+
+    if (qcow2_load_header(qcow2->fd, &qcow2->header, &file_size, err) < 0)
         return -1;
     qcow2->file_end = file_size;
     return 0;
@@ -190,4 +197,5 @@ const struct image_driver qcow2_driver = {
     .close = qcow2_close,
     .get_info = qcow2_get_info,
     .map_own = qcow2_map_own,
+    .repair = qcow2_repair,
 };

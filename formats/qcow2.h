@@ -55,6 +55,8 @@
 #define QCOW2_ENTRY_COMPRESSED ((uint64_t)1 << 62) /* L2 only */
 #define QCOW2_ENTRY_ZERO ((uint64_t)1 << 0)        /* L2 only */
 #define QCOW2_ENTRY_OFFSET 0x00fffffffffffe00ull
+#define QCOW2_RESERVED_L1 ((uint64_t)0x7f << 56 | 0x1ff)
+#define QCOW2_RESERVED_L2 ((uint64_t)0x3f << 56 | 0x1fe)
 
 #define QCOW2_SECTOR 512u
 
@@ -174,7 +176,8 @@ static inline struct qcow2 *qcow2_of_source(const struct block_source *source)
     return (struct qcow2 *)((char *)(uintptr_t)source - offsetof(struct qcow2, image.source));
 }
 
-/* qcow2.c */
+/* qcow2.c. The first reads and checks the header, and tells the file's size. */
+int qcow2_load_header(int fd, struct qcow2_header *header, uint64_t *file_size, struct error *err);
 struct qcow2 *qcow2_new(int fd, const char *path, struct error *err); /* takes the fd */
 void qcow2_free(struct qcow2 *qcow2);
 void qcow2_set_geometry(struct qcow2 *qcow2); /* everything that follows from the header */
@@ -227,9 +230,14 @@ int qcow2_refcounts_open(struct qcow2 *qcow2, struct error *err);
 void qcow2_refcounts_close(struct qcow2 *qcow2);
 int qcow2_refcounts_allocate(struct qcow2 *qcow2, uint64_t count, uint64_t *offset,
                              struct error *err);
+/* Sets one count of a refcount block in memory; `order` is the header's refcount_order. */
+void qcow2_refcount_set(uint8_t *block, uint64_t index, unsigned order, uint64_t count);
 /* Adds delta (1 or -1) to the refcounts of `count` clusters. */
 int qcow2_refcounts_add(struct qcow2 *qcow2, uint64_t first, uint64_t count, int delta,
                         struct error *err);
+
+/* qcow2_repair.c */
+int qcow2_repair(int fd, const char *path, struct error *err);
 
 /* qcow2_create.c */
 struct image *qcow2_create(int fd, const char *path, const struct image_create_options *options,

@@ -43,7 +43,7 @@ static uint64_t get_count(const uint8_t *block, uint64_t index, unsigned order)
     }
 }
 
-static void set_count(uint8_t *block, uint64_t index, unsigned order, uint64_t count)
+void qcow2_refcount_set(uint8_t *block, uint64_t index, unsigned order, uint64_t count)
 {
     unsigned shift, mask;
     uint8_t *byte;
@@ -129,7 +129,7 @@ static int add_in_block(struct qcow2 *qcow2, uint64_t index, uint64_t first, uin
                              (unsigned long long)old,
                              (unsigned long long)(index * block_entries(qcow2) + i));
         }
-        set_count(block, i, order, delta < 0 ? old - 1 : old + 1);
+        qcow2_refcount_set(block, i, order, delta < 0 ? old - 1 : old + 1);
     }
     return store_counts(qcow2, first, count, err);
 }
@@ -180,7 +180,7 @@ static int add_block(struct qcow2 *qcow2, uint64_t index, struct error *err)
     refcounts->has_block = false;
     memset(refcounts->block, 0, qcow2->cluster_size);
     if (counts_itself)
-        set_count(refcounts->block, cluster % entries, qcow2->header.refcount_order, 1);
+        qcow2_refcount_set(refcounts->block, cluster % entries, qcow2->header.refcount_order, 1);
     if (io_write_at(qcow2->fd, refcounts->block, qcow2->cluster_size, offset, err) < 0)
         return error_wrap(err, "qcow2 refcount block");
     atomic_store(&qcow2->file_end, offset + qcow2->cluster_size);
@@ -235,7 +235,7 @@ static int write_new_blocks(struct qcow2 *qcow2, const struct new_table *plan, s
 
         memset(refcounts->block, 0, qcow2->cluster_size);
         for (uint64_t c = max_u64(first, plan->start); c < min_u64(first + per_block, end); c++)
-            set_count(refcounts->block, c - first, qcow2->header.refcount_order, 1);
+            qcow2_refcount_set(refcounts->block, c - first, qcow2->header.refcount_order, 1);
         if (io_write_at(qcow2->fd, refcounts->block, qcow2->cluster_size,
                         (plan->start + i) << qcow2->header.cluster_bits, err) < 0)
             return error_wrap(err, "qcow2 refcount block");

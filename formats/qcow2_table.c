@@ -14,16 +14,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define ENTRY_RESERVED_L1 ((uint64_t)0x7f << 56 | 0x1ff)
-#define ENTRY_RESERVED_L2 ((uint64_t)0x3f << 56 | 0x1fe)
-
 /* --- L1 ------------------------------------------------------------------------------------- */
 
 static int check_l1_entry(const struct qcow2 *qcow2, uint32_t index, struct error *err)
 {
     uint64_t entry = qcow2->l1[index], offset = entry & QCOW2_ENTRY_OFFSET;
 
-    if (entry & ENTRY_RESERVED_L1)
+    if (entry & QCOW2_RESERVED_L1)
         return error_set(err, 0, "qcow2 L1 entry %u is 0x%llx: reserved bits", index,
                          (unsigned long long)entry);
     if (offset % qcow2->cluster_size != 0)
@@ -184,7 +181,7 @@ static int decode_standard(const struct qcow2 *qcow2, uint64_t offset, struct qc
 
     run->host_offset = entry & QCOW2_ENTRY_OFFSET;
     run->is_owned = (entry & QCOW2_ENTRY_COPIED) != 0;
-    if (entry & ENTRY_RESERVED_L2)
+    if (entry & QCOW2_RESERVED_L2)
         return entry_error(entry, offset, "reserved bits", err);
     if (run->host_offset % qcow2->cluster_size != 0)
         return entry_error(entry, offset, "not a cluster's offset", err);
