@@ -286,7 +286,7 @@ static int serve(struct connection *connection, struct error *err)
         return error_set(err, EACCES, "the key is %s", is_disk ? "not admitted" : "refused");
     if (is_known && connection_admit(connection, err) != 0)
         return -1;
-    if (is_disk && session_join(connection, hello.session, err) != 0)
+    if (is_disk && transfer_join(connection, hello.session, err) != 0)
         return -1;
     if (send_welcome(connection, !is_known, err) != 0)
         return -1;
@@ -326,7 +326,7 @@ static void leave(struct connection *connection)
 {
     struct server *server = connection->server;
     struct link *link = connection->link;
-    session_leave(connection);
+    transfer_leave(connection);
     pthread_mutex_lock(&server->lock);
     gate_leave(&server->gate, connection);
     server->admitted_count -= connection->is_admitted;

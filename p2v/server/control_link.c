@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A control connection's thread: what the state machine (p2v/server/control.h) asks for is done
- * with the database and the sessions.
+ * with the database and the transfers.
  */
 #include "base/clock.h"
 #include "p2v/server/control.h"
@@ -63,22 +63,22 @@ static int claim(void *context, const struct wire_machine *machine, const json_t
                  struct wire_session *answer, struct error *err)
 {
     const struct control_link *link = context;
-    if (session_claim(link->connection, machine, inventory, err) != 0)
+    if (transfer_claim(link->connection, machine, inventory, err) != 0)
         return -1;
-    const struct session *session = link->connection->session;
-    memcpy(answer->session, session->id, sizeof(answer->session));
-    snprintf(answer->machine, sizeof(answer->machine), "%s", session->name);
+    const struct transfer *transfer = link->connection->transfer;
+    memcpy(answer->session, transfer->id, sizeof(answer->session));
+    snprintf(answer->machine, sizeof(answer->machine), "%s", transfer->name);
     return 0;
 }
 
-static void set_status(struct session *session, const struct wire_status *status)
+static void set_status(struct transfer *transfer, const struct wire_status *status)
 {
-    session->is_row_stale = true;
+    transfer->is_row_stale = true;
     if (status->text[0])
-        snprintf(session->text, sizeof(session->text), "%.511s", status->text);
+        snprintf(transfer->text, sizeof(transfer->text), "%.511s", status->text);
     if (status->disk == WIRE_WHOLE_MACHINE)
         return;
-    struct session_figures *figures = &session->disks[status->disk].figures;
+    struct transfer_figures *figures = &transfer->disks[status->disk].figures;
     figures->total_bytes = status->total_bytes;
     figures->done_bytes =
         status->done_bytes < status->total_bytes ? status->done_bytes : status->total_bytes;
@@ -90,17 +90,17 @@ static void take_status(void *context, const struct wire_status *status)
     const struct control_link *link = context;
     struct connection *connection = link->connection;
     pthread_mutex_lock(&connection->server->lock);
-    set_status(connection->session, status);
+    set_status(connection->transfer, status);
     pthread_mutex_unlock(&connection->server->lock);
     if (status->text[0])
-        log_info(&connection->session->log.log, "%s", status->text);
+        log_info(&connection->transfer->log.log, "%s", status->text);
 }
 
 static int finish(void *context, const struct wire_finish *message, json_t *report,
                   struct error *err)
 {
     const struct control_link *link = context;
-    return session_finish(link->connection, message, report, err);
+    return transfer_finish(link->connection, message, report, err);
 }
 
 /* --- the thread --- */
@@ -201,8 +201,8 @@ int control_link_run(struct connection *connection, bool is_known, struct error 
     int result = serve(&link, is_known, err);
     if (!control_is_admitted(link.control) && !is_replaced(connection))
         agent_stop_waiting(connection->server->database, connection->identity, NULL);
-    if (connection->session)
-        log_detail(&connection->session->log.log, "control connection ended: %s", err->text);
+    if (connection->transfer)
+        log_detail(&connection->transfer->log.log, "control connection ended: %s", err->text);
     control_free(link.control);
     return result;
 }

@@ -4,7 +4,7 @@
  * the receiver. A second thread makes checkpoints meanwhile: what had arrived when one began is on
  * stable storage when it ends, and only then the agent is told SAFE.
  *
- * feed_lock covers session and receiver, except receiver_commit, which runs beside the feeding.
+ * feed_lock covers transfer and receiver, except receiver_commit, which runs beside the feeding.
  */
 #include "base/clock.h"
 #include "p2v/server/disk_session.h"
@@ -23,8 +23,8 @@
 
 struct disk_link {
     struct connection *connection;
-    struct session *session;
-    struct session_disk *disk;
+    struct transfer *transfer;
+    struct transfer_disk *disk;
     struct disk_session *machine; /* the state machine */
 
     pthread_mutex_t feed_lock;
@@ -44,7 +44,7 @@ struct disk_link {
 static void note_figures(struct disk_link *link)
 {
     struct server *server = link->connection->server;
-    struct session_figures *figures = &link->disk->figures;
+    struct transfer_figures *figures = &link->disk->figures;
     struct receiver_counts counts;
     receiver_get_counts(link->disk->receiver, &counts);
     uint64_t position = disk_session_position(link->machine);
@@ -54,7 +54,7 @@ static void note_figures(struct disk_link *link)
     figures->wire_bytes = link_bytes_received(link->connection->link);
     if (!figures->has_status)
         figures->done_bytes = position < figures->total_bytes ? position : figures->total_bytes;
-    link->session->is_row_stale = true;
+    link->transfer->is_row_stale = true;
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -72,7 +72,7 @@ static void note_safe(struct disk_link *link, uint64_t done)
     struct server *server = link->connection->server;
     pthread_mutex_lock(&server->lock);
     link->disk->figures.safe_bytes = done;
-    link->session->is_row_stale = true;
+    link->transfer->is_row_stale = true;
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -81,7 +81,7 @@ static void set_paused(struct disk_link *link, bool is_paused)
     struct server *server = link->connection->server;
     pthread_mutex_lock(&server->lock);
     link->disk->figures.is_paused = is_paused;
-    link->session->is_row_stale = true;
+    link->transfer->is_row_stale = true;
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -164,7 +164,7 @@ static void *make_checkpoints(void *argument)
         }
         bool is_done = checkpoint(link, true, &err) == 0;
         if (link->has_failed || (!is_done && !is_paused && is_full(&err)))
-            log_warning(&link->session->log.log, "disk %s: %s", link->disk->info.name, err.text);
+            log_warning(&link->transfer->log.log, "disk %s: %s", link->disk->info.name, err.text);
         if (is_paused != (!is_done && is_full(&err)))
             set_paused(link, is_paused = !is_paused);
     }
@@ -212,7 +212,7 @@ static int send_pause(struct disk_link *link, struct error *err)
     struct wire_pause pause = {
         .text = "the server has no space left; it goes on as soon as there is some"};
     set_paused(link, true);
-    log_warning(&link->session->log.log, "disk %s: paused, no space", link->disk->info.name);
+    log_warning(&link->transfer->log.log, "disk %s: paused, no space", link->disk->info.name);
     wire_pause_encode(&pause, &out);
     return connection_send(link->connection, &out, err);
 }
@@ -221,7 +221,7 @@ static int send_resume(struct disk_link *link, struct error *err)
 {
     AUTO(text) out = {0};
     set_paused(link, false);
-    log_info(&link->session->log.log, "disk %s: goes on", link->disk->info.name);
+    log_info(&link->transfer->log.log, "disk %s: goes on", link->disk->info.name);
     wire_empty_encode(WIRE_RESUME, &out);
     return connection_send(link->connection, &out, err);
 }
@@ -258,7 +258,7 @@ static int feed(struct disk_link *link, const struct link_frame *frame, struct t
         pthread_mutex_lock(&link->feed_lock);
         link->has_failed = true;
         pthread_mutex_unlock(&link->feed_lock);
-        log_warning(&link->session->log.log, "disk %s: %s", link->disk->info.name, err->text);
+        log_warning(&link->transfer->log.log, "disk %s: %s", link->disk->info.name, err->text);
         err->errnum = EIO;
     }
     return result;
@@ -293,10 +293,10 @@ static int end_pass(struct disk_link *link, struct error *err)
     memcpy(link->disk->digest, digest.bytes, sizeof(link->disk->digest));
     pthread_mutex_unlock(&server->lock);
     if (!is_same)
-        log_warning(&link->session->log.log, "disk %s: the digests of a pass differ",
+        log_warning(&link->transfer->log.log, "disk %s: the digests of a pass differ",
                     link->disk->info.name);
     else
-        log_info(&link->session->log.log, "disk %s: %s pass is here", link->disk->info.name,
+        log_info(&link->transfer->log.log, "disk %s: %s pass is here", link->disk->info.name,
                  is_last ? "the last" : "a");
     return connection_send(link->connection, &out, err);
 }
@@ -399,7 +399,7 @@ static void link_end(struct disk_link *link)
     pthread_join(link->checkpointer, NULL);
     pthread_mutex_lock(&link->feed_lock);
     if (!link->has_failed && checkpoint(link, false, &err) != 0)
-        log_warning(&link->session->log.log, "disk %s: %s", link->disk->info.name, err.text);
+        log_warning(&link->transfer->log.log, "disk %s: %s", link->disk->info.name, err.text);
     pthread_mutex_unlock(&link->feed_lock);
     disk_session_free(link->machine);
     pthread_cond_destroy(&link->feed_changed);
@@ -409,17 +409,18 @@ static void link_end(struct disk_link *link)
 static int run_disk(struct connection *connection, size_t index, bool *is_receiver_good,
                     struct error *err)
 {
-    struct session *session = connection->session;
+    struct transfer *transfer = connection->transfer;
     struct disk_link link = {.connection = connection,
-                             .session = session,
-                             .disk = &session->disks[index],
+                             .transfer = transfer,
+                             .disk = &transfer->disks[index],
                              .sealed_ms = clock_ms()};
     if (link_start(&link, err) != 0)
         return -1;
     int result = send_ready(connection, err);
     if (result == 0)
         result = serve(&link, err);
-    log_detail(&session->log.log, "disk %s: connection ended: %s", link.disk->info.name, err->text);
+    log_detail(&transfer->log.log, "disk %s: connection ended: %s", link.disk->info.name,
+               err->text);
     /* The checkpointer may be sending to an agent that does not read. */
     if (connection->is_told)
         link_shut(connection->link);
@@ -433,9 +434,9 @@ int disk_link_run(struct connection *connection, struct error *err)
     struct wire_disk message;
     bool is_receiver_good = true;
     if (receive_disk(connection, &message, err) != 0 ||
-        session_take_disk(connection, &message, err) != 0)
+        transfer_take_disk(connection, &message, err) != 0)
         return -1;
     int result = run_disk(connection, message.disk, &is_receiver_good, err);
-    session_release_disk(connection, message.disk, is_receiver_good);
+    transfer_release_disk(connection, message.disk, is_receiver_good);
     return result;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * What has to be done once a second: connections past their deadline are shut, approvals are told,
- * rows are written, sessions that nobody uses are forgotten.
+ * rows are written, transfers that nobody uses are forgotten.
  */
 #include "base/clock.h"
 #include "p2v/server/serving.h"
@@ -84,8 +84,8 @@ static void *run(void *argument)
         shut_overdue(server);
         connections_join(server);
         tell_approved(server);
-        sessions_store_rows(server);
-        sessions_drop(server, false);
+        transfers_store_rows(server);
+        transfers_drop(server, false);
     }
     return NULL;
 }

@@ -226,7 +226,7 @@ void server_stop(struct server *server)
     listener_stop(server);
     end_connections(server);
     housekeeper_stop(server);
-    sessions_drop(server, true);
+    transfers_drop(server, true);
     jobs_stop(server->jobs);
     free_server(server);
 }

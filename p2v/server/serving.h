@@ -2,11 +2,11 @@
  *
  * What the server's files share, and nobody else includes.
  *
- *     listener ─► connection (a thread each) ─► control_link ─► session ◄─ disk_link
- *     housekeeper: once a second, deadlines, approvals, rows of the database, idle sessions
+ *     listener ─► connection (a thread each) ─► control_link ─► transfer ◄─ disk_link
+ *     housekeeper: once a second, deadlines, approvals, rows of the database, idle transfers
  *
  * Locks, in this order: rows_lock (what is written into a machine's row), lock (connections,
- * sessions, figures; never held over anything that waits for a disk or a peer), a disk link's own.
+ * transfers, figures; never held over anything that waits for a disk or a peer), a disk link's own.
  */
 #ifndef P2V_SERVER_SERVING_H
 #define P2V_SERVER_SERVING_H
@@ -32,7 +32,7 @@
 /* Admitted ones; each machine has one and one for each of its disks. */
 #define SERVER_MAX_CONNECTIONS 1024
 
-/* A session without any connection is forgotten after this; it can be taken up again from disk. */
+/* A transfer without any connection is forgotten after this; it can be taken up again from disk. */
 #define SERVER_IDLE_MS 60000
 
 /* How long an ended connection may take to say goodbye before its socket is shut. */
@@ -63,43 +63,43 @@ struct connection {
     int64_t deadline_ms; /* when it is shut; 0: never */
     enum connection_wake wake;
     unsigned holders; /* threads beside its own that use the link */
-    struct session *session;
+    struct transfer *transfer;
 };
 
-struct session_figures {
+struct transfer_figures {
     uint32_t pass;
     uint64_t total_bytes, done_bytes, safe_bytes, sent_bytes, wire_bytes, unreadable_bytes;
     bool has_status; /* done and total are what the agent says */
     bool is_paused;
 };
 
-struct session_disk {
+struct transfer_disk {
     struct wire_disk_info info;
     struct receiver *receiver; /* the owner's while there is one */
     struct connection *owner;
     bool is_passed; /* both sides agree, and it was the last pass */
     uint8_t digest[WIRE_DIGEST_SIZE];
-    struct session_figures figures;
+    struct transfer_figures figures;
 };
 
-enum session_state {
-    SESSION_OPENING, /* its folder is being opened */
-    SESSION_RECEIVING,
-    SESSION_FINISHING, /* FINISH came */
-    SESSION_RECEIVED,  /* the jobs' now */
+enum transfer_state {
+    TRANSFER_OPENING, /* its folder is being opened */
+    TRANSFER_RECEIVING,
+    TRANSFER_FINISHING, /* FINISH came */
+    TRANSFER_RECEIVED,  /* the jobs' now */
 };
 
-#define SESSION_SAMPLES 6 /* one a second: the rate is that of the last five */
+#define TRANSFER_SAMPLES 6 /* one a second: the rate is that of the last five */
 
-struct session {
-    struct session *next;
+struct transfer {
+    struct transfer *next;
     uint8_t id[WIRE_SESSION_SIZE], identity[WIRE_IDENTITY_SIZE];
     uint32_t number;
     char name[64], twin[64];
-    enum session_state state;
+    enum transfer_state state;
     unsigned users; /* connections; it is not forgotten while there are any */
     struct connection *control;
-    struct session_disk *disks;
+    struct transfer_disk *disks;
     size_t disk_count;
     struct intake intake; /* unless RECEIVED */
     char *inventory;      /* of a new MACHINE after RECEIVED, for when the folder is opened again */
@@ -112,10 +112,10 @@ struct session {
     bool is_row_stale, is_interrupted, is_gone_now;
     unsigned warnings;
     char text[512];
-    struct session_sample {
+    struct transfer_sample {
         int64_t at_ms;
         uint64_t done_bytes;
-    } samples[SESSION_SAMPLES];
+    } samples[TRANSFER_SAMPLES];
     unsigned sample_count;
     /* of the job */
     bool has_stage, has_result;
@@ -150,7 +150,7 @@ struct server {
     struct connection *connections;
     size_t admitted_count;
     struct gate gate;
-    struct session *sessions;
+    struct transfer *transfers;
 };
 
 /* --- listener.c --- */
@@ -200,45 +200,45 @@ bool connection_sleep(struct connection *connection, int milliseconds);
 int control_link_run(struct connection *connection, bool is_known, struct error *err);
 int disk_link_run(struct connection *connection, struct error *err);
 
-/* --- session.c --- */
+/* --- transfer.c --- */
 
-/* By MACHINE: the key's session, a new one if need be; connection->session is set. */
-int session_claim(struct connection *connection, const struct wire_machine *machine,
-                  const json_t *inventory, struct error *err);
+/* By MACHINE: the key's transfer, a new one if need be; connection->transfer is set. */
+int transfer_claim(struct connection *connection, const struct wire_machine *machine,
+                   const json_t *inventory, struct error *err);
 
 /* By HELLO of a disk: ESTALE when there is none of this id and key. */
-int session_join(struct connection *connection, const uint8_t id[WIRE_SESSION_SIZE],
-                 struct error *err);
-void session_leave(struct connection *connection);
+int transfer_join(struct connection *connection, const uint8_t id[WIRE_SESSION_SIZE],
+                  struct error *err);
+void transfer_leave(struct connection *connection);
 
 /* Under server.lock. */
-struct session *session_find_name(struct server *server, const char *name);
+struct transfer *transfer_find_name(struct server *server, const char *name);
 
 /* Under server.lock: ends the connections of all disks and waits until they have gone. */
-int session_clear_disks(struct connection *connection, struct error *err);
+int transfer_clear_disks(struct connection *connection, struct error *err);
 
-/* --- session_disk.c --- */
+/* --- transfer_disk.c --- */
 
 /* The disk is the connection's from now on, with an open receiver. */
-int session_take_disk(struct connection *connection, const struct wire_disk *message,
-                      struct error *err);
+int transfer_take_disk(struct connection *connection, const struct wire_disk *message,
+                       struct error *err);
 /* A receiver that failed is closed; the next connection opens it anew. */
-void session_release_disk(struct connection *connection, size_t disk, bool is_receiver_good);
+void transfer_release_disk(struct connection *connection, size_t disk, bool is_receiver_good);
 
-/* Forgets sessions that nobody uses any more; all of them with is_all. */
-void sessions_drop(struct server *server, bool is_all);
+/* Forgets transfers that nobody uses any more; all of them with is_all. */
+void transfers_drop(struct server *server, bool is_all);
 
-/* --- session_finish.c --- */
-int session_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
-                   struct error *err);
+/* --- transfer_finish.c --- */
+int transfer_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
+                    struct error *err);
 
-/* --- session_rows.c: the database's rows --- */
-void session_store_row(struct server *server, struct session *session);
-void sessions_store_rows(struct server *server); /* of all that changed; once a second */
+/* --- transfer_rows.c: the database's rows --- */
+void transfer_store_row(struct server *server, struct transfer *transfer);
+void transfers_store_rows(struct server *server); /* of all that changed; once a second */
 
 /* --- space.c --- */
-/* ENOSPC with needed and available. Sets session->promised_bytes. */
-int space_check(struct server *server, struct session *session, struct error *err);
+/* ENOSPC with needed and available. Sets transfer->promised_bytes. */
+int space_check(struct server *server, struct transfer *transfer, struct error *err);
 
 /* --- housekeeper.c --- */
 int housekeeper_start(struct server *server, struct error *err);

@@ -31,14 +31,14 @@ static uint64_t held(int folder_fd, size_t disk)
                          : allocated(folder_fd, disk, "qcow2") + allocated(folder_fd, disk, "raw");
 }
 
-static uint64_t needed_by(const struct session *session)
+static uint64_t needed_by(const struct transfer *transfer)
 {
     uint64_t needed = SPACE_RESERVE;
-    for (size_t i = 0; i < session->disk_count; i++) {
-        uint64_t used = session->disks[i].info.used_bytes;
-        uint64_t there = held(session->intake.folder_fd, i);
-        if (session->intake.base)
-            there += held(session->intake.base_fd, i);
+    for (size_t i = 0; i < transfer->disk_count; i++) {
+        uint64_t used = transfer->disks[i].info.used_bytes;
+        uint64_t there = held(transfer->intake.folder_fd, i);
+        if (transfer->intake.base)
+            there += held(transfer->intake.base_fd, i);
         needed += used > there ? used - there : 0;
         needed += used / SPACE_OVERHEAD;
     }
@@ -50,26 +50,26 @@ static uint64_t promised_to_others(struct server *server)
 {
     uint64_t promised = 0;
     pthread_mutex_lock(&server->lock);
-    for (const struct session *other = server->sessions; other; other = other->next) {
+    for (const struct transfer *other = server->transfers; other; other = other->next) {
         uint64_t taken = 0;
         for (size_t i = 0; i < other->disk_count; i++)
             taken += other->disks[i].figures.sent_bytes;
-        if (other->state == SESSION_RECEIVING && other->promised_bytes > taken)
+        if (other->state == TRANSFER_RECEIVING && other->promised_bytes > taken)
             promised += other->promised_bytes - taken;
     }
     pthread_mutex_unlock(&server->lock);
     return promised;
 }
 
-int space_check(struct server *server, struct session *session, struct error *err)
+int space_check(struct server *server, struct transfer *transfer, struct error *err)
 {
     struct statvfs space;
     char need[32], have[32], others[32];
-    if (fstatvfs(session->intake.folder_fd, &space) != 0)
+    if (fstatvfs(transfer->intake.folder_fd, &space) != 0)
         return error_set(err, errno, "statvfs");
     uint64_t free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
-    uint64_t needed = needed_by(session), promised = promised_to_others(server);
-    session->promised_bytes = needed;
+    uint64_t needed = needed_by(transfer), promised = promised_to_others(server);
+    transfer->promised_bytes = needed;
     if (needed <= free_bytes && promised <= free_bytes - needed)
         return 0;
     error_set(err, 0, "no space: %s needed, %s available, of which %s will go to other machines",

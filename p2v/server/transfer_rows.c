@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What `rehost status` shows of a session: the rows in the database, written about once a second
+ * What `rehost status` shows of a transfer: the rows in the database, written about once a second
  * while something changes. From FINISH on the machine's row is the job's.
  */
 #include "base/clock.h"
@@ -22,9 +22,9 @@ struct snapshot {
     bool is_gone_now; /* the agent: worth a line in the log */
 };
 
-static void copy_disk(const struct session_disk *disk, struct machine_disk_row *row)
+static void copy_disk(const struct transfer_disk *disk, struct machine_disk_row *row)
 {
-    const struct session_figures *figures = &disk->figures;
+    const struct transfer_figures *figures = &disk->figures;
     *row = (struct machine_disk_row){.size_bytes = disk->info.size_bytes,
                                      .total_bytes = figures->total_bytes,
                                      .done_bytes = figures->done_bytes,
@@ -36,36 +36,36 @@ static void copy_disk(const struct session_disk *disk, struct machine_disk_row *
     snprintf(row->name, sizeof(row->name), "%s", disk->info.name);
 }
 
-static enum machine_state state_of(const struct session *session)
+static enum machine_state state_of(const struct transfer *transfer)
 {
-    if (session->is_interrupted)
+    if (transfer->is_interrupted)
         return MACHINE_INTERRUPTED;
-    for (size_t i = 0; i < session->disk_count; i++) {
-        if (session->disks[i].figures.is_paused)
+    for (size_t i = 0; i < transfer->disk_count; i++) {
+        if (transfer->disks[i].figures.is_paused)
             return MACHINE_PAUSED;
     }
-    return session->state == SESSION_RECEIVED ? MACHINE_RECEIVED : MACHINE_RECEIVING;
+    return transfer->state == TRANSFER_RECEIVED ? MACHINE_RECEIVED : MACHINE_RECEIVING;
 }
 
-static void sum_figures(const struct session *session, uint64_t *done, uint64_t *total)
+static void sum_figures(const struct transfer *transfer, uint64_t *done, uint64_t *total)
 {
     *done = *total = 0;
-    for (size_t i = 0; i < session->disk_count; i++) {
-        *done += session->disks[i].figures.done_bytes;
-        *total += session->disks[i].figures.total_bytes;
+    for (size_t i = 0; i < transfer->disk_count; i++) {
+        *done += transfer->disks[i].figures.done_bytes;
+        *total += transfer->disks[i].figures.total_bytes;
     }
 }
 
 /* Over the samples there are: at most the last five seconds. */
-static void set_rate(struct session *session, struct machine_row *row)
+static void set_rate(struct transfer *transfer, struct machine_row *row)
 {
     uint64_t done, total;
-    sum_figures(session, &done, &total);
-    unsigned count = session->sample_count++;
-    unsigned oldest = count < SESSION_SAMPLES ? 0 : count % SESSION_SAMPLES;
-    struct session_sample first = count ? session->samples[oldest] : (struct session_sample){0};
+    sum_figures(transfer, &done, &total);
+    unsigned count = transfer->sample_count++;
+    unsigned oldest = count < TRANSFER_SAMPLES ? 0 : count % TRANSFER_SAMPLES;
+    struct transfer_sample first = count ? transfer->samples[oldest] : (struct transfer_sample){0};
     int64_t now = clock_ms();
-    session->samples[count % SESSION_SAMPLES] = (struct session_sample){now, done};
+    transfer->samples[count % TRANSFER_SAMPLES] = (struct transfer_sample){now, done};
     row->seconds_left = -1;
     if (count == 0 || now <= first.at_ms || done <= first.done_bytes)
         return;
@@ -74,24 +74,24 @@ static void set_rate(struct session *session, struct machine_row *row)
         row->seconds_left = (int64_t)((total - done) / row->bytes_per_second);
 }
 
-static void take_snapshot(struct session *session, struct snapshot *snapshot)
+static void take_snapshot(struct transfer *transfer, struct snapshot *snapshot)
 {
     struct machine_row *row = &snapshot->row;
-    *row = (struct machine_row){.number = session->number,
-                                .state = state_of(session),
+    *row = (struct machine_row){.number = transfer->number,
+                                .state = state_of(transfer),
                                 .updated = 0,
-                                .warnings = session->warnings,
+                                .warnings = transfer->warnings,
                                 .seconds_left = -1};
-    snprintf(row->name, sizeof(row->name), "%s", session->name);
-    snprintf(row->text, sizeof(row->text), "%s", session->text);
+    snprintf(row->name, sizeof(row->name), "%s", transfer->name);
+    snprintf(row->text, sizeof(row->text), "%s", transfer->text);
     if (row->state == MACHINE_RECEIVING)
-        set_rate(session, row);
-    snapshot->has_row = session->state != SESSION_RECEIVED;
-    snapshot->disk_count = session->disk_count;
-    for (size_t i = 0; i < session->disk_count; i++)
-        copy_disk(&session->disks[i], &snapshot->disks[i]);
-    snapshot->is_gone_now = session->is_gone_now;
-    session->is_row_stale = session->is_gone_now = false;
+        set_rate(transfer, row);
+    snapshot->has_row = transfer->state != TRANSFER_RECEIVED;
+    snapshot->disk_count = transfer->disk_count;
+    for (size_t i = 0; i < transfer->disk_count; i++)
+        copy_disk(&transfer->disks[i], &snapshot->disks[i]);
+    snapshot->is_gone_now = transfer->is_gone_now;
+    transfer->is_row_stale = transfer->is_gone_now = false;
 }
 
 /* The rows cannot be written: the next time will show it; a transfer does not fail for it. */
@@ -107,44 +107,44 @@ static void write_rows(struct server *server, const struct snapshot *snapshot)
                     err.text);
 }
 
-void session_store_row(struct server *server, struct session *session)
+void transfer_store_row(struct server *server, struct transfer *transfer)
 {
     AUTO_FREE struct snapshot *snapshot = memory_new(1, sizeof(*snapshot));
     pthread_mutex_lock(&server->rows_lock);
     pthread_mutex_lock(&server->lock);
-    take_snapshot(session, snapshot);
+    take_snapshot(transfer, snapshot);
     pthread_mutex_unlock(&server->lock);
     write_rows(server, snapshot);
     pthread_mutex_unlock(&server->rows_lock);
 }
 
 /* Under server.lock. */
-static bool is_due(struct session *session)
+static bool is_due(struct transfer *transfer)
 {
-    bool is_gone = session->users == 0 && session->state == SESSION_RECEIVING &&
-                   clock_ms() - session->idle_since_ms > ROWS_GONE_MS;
-    if (is_gone && !session->is_interrupted) {
-        session->is_interrupted = true;
-        session->is_row_stale = session->is_gone_now = true;
+    bool is_gone = transfer->users == 0 && transfer->state == TRANSFER_RECEIVING &&
+                   clock_ms() - transfer->idle_since_ms > ROWS_GONE_MS;
+    if (is_gone && !transfer->is_interrupted) {
+        transfer->is_interrupted = true;
+        transfer->is_row_stale = transfer->is_gone_now = true;
     }
-    return session->is_row_stale;
+    return transfer->is_row_stale;
 }
 
 static size_t snapshot_due(struct server *server, struct snapshot **snapshots)
 {
     size_t count = 0;
     pthread_mutex_lock(&server->lock);
-    for (struct session *session = server->sessions; session; session = session->next) {
-        if (!is_due(session))
+    for (struct transfer *transfer = server->transfers; transfer; transfer = transfer->next) {
+        if (!is_due(transfer))
             continue;
         *snapshots = memory_grow(*snapshots, count + 1, sizeof(**snapshots));
-        take_snapshot(session, &(*snapshots)[count++]);
+        take_snapshot(transfer, &(*snapshots)[count++]);
     }
     pthread_mutex_unlock(&server->lock);
     return count;
 }
 
-void sessions_store_rows(struct server *server)
+void transfers_store_rows(struct server *server)
 {
     AUTO_FREE struct snapshot *snapshots = NULL;
     pthread_mutex_lock(&server->rows_lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Whose a disk of a session is: one connection's at a time. Its receiver stays open between two
+ * Whose a disk of a transfer is: one connection's at a time. Its receiver stays open between two
  * connections, so that a short cut costs nothing.
  */
 #include "base/clock.h"
@@ -16,22 +16,22 @@
 
 struct reopening {
     struct server *server;
-    struct session *session;
+    struct transfer *transfer;
 };
 
 /* Another run of the same agent, shortly after the one that was received. */
 static int reopen(void *context, struct error *err)
 {
     const struct reopening *reopening = context;
-    struct session *session = reopening->session;
+    struct transfer *transfer = reopening->transfer;
     struct intake intake = {0};
-    if (intake_open(&intake, &reopening->server->pool, session->name, false, &session->log.log,
+    if (intake_open(&intake, &reopening->server->pool, transfer->name, false, &transfer->log.log,
                     err) != 0)
         return -1;
-    session->intake = intake;
-    if (!session->inventory)
+    transfer->intake = intake;
+    if (!transfer->inventory)
         return 0;
-    return intake_set_inventory(&session->intake, session->inventory, session->inventory_length,
+    return intake_set_inventory(&transfer->intake, transfer->inventory, transfer->inventory_length,
                                 err);
 }
 
@@ -39,28 +39,28 @@ static int reopen(void *context, struct error *err)
 static int reopen_session(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
-    struct session *session = connection->session;
-    struct reopening reopening = {server, session};
-    session->state = SESSION_OPENING;
+    struct transfer *transfer = connection->transfer;
+    struct reopening reopening = {server, transfer};
+    transfer->state = TRANSFER_OPENING;
     pthread_mutex_unlock(&server->lock);
     int result = connection_run_beside(connection, reopen, &reopening, err);
-    if (result != 0 && session->intake.folder) {
-        intake_close(&session->intake);
-        session->intake = (struct intake){0};
+    if (result != 0 && transfer->intake.folder) {
+        intake_close(&transfer->intake);
+        transfer->intake = (struct intake){0};
     }
     pthread_mutex_lock(&server->lock);
-    session->state = result == 0 ? SESSION_RECEIVING : SESSION_RECEIVED;
-    session->is_row_stale = true;
+    transfer->state = result == 0 ? TRANSFER_RECEIVING : TRANSFER_RECEIVED;
+    transfer->is_row_stale = true;
     if (result == 0) {
-        session->has_stage = session->has_result = false;
-        session->wire_bytes = 0;
-        session->started_ms = clock_ms();
-        session->text[0] = '\0';
+        transfer->has_stage = transfer->has_result = false;
+        transfer->wire_bytes = 0;
+        transfer->started_ms = clock_ms();
+        transfer->text[0] = '\0';
     }
-    for (size_t i = 0; result == 0 && i < session->disk_count; i++) {
-        session->disks[i].is_passed = false;
-        session->disks[i].figures =
-            (struct session_figures){.total_bytes = session->disks[i].info.used_bytes};
+    for (size_t i = 0; result == 0 && i < transfer->disk_count; i++) {
+        transfer->disks[i].is_passed = false;
+        transfer->disks[i].figures =
+            (struct transfer_figures){.total_bytes = transfer->disks[i].info.used_bytes};
     }
     pthread_cond_broadcast(&server->changed);
     return result == 0 ? 0 : error_set(err, EBUSY, "its former state is being worked on");
@@ -81,7 +81,7 @@ static void make_disk_id(const struct wire_disk_info *info, uint8_t id[CHUNK_NAM
 
 struct receiver_opening {
     struct server *server;
-    struct session *session;
+    struct transfer *transfer;
     size_t disk;
 };
 
@@ -89,52 +89,52 @@ static int open_receiver(void *context, struct error *err)
 {
     const struct receiver_opening *opening = context;
     struct server *server = opening->server;
-    struct session *session = opening->session;
-    struct session_disk *disk = &session->disks[opening->disk];
+    struct transfer *transfer = opening->transfer;
+    struct transfer_disk *disk = &transfer->disks[opening->disk];
     uint8_t id[CHUNK_NAME_SIZE];
-    AUTO_FREE char *source = text_format("%s of %s", disk->info.name, session->name);
+    AUTO_FREE char *source = text_format("%s of %s", disk->info.name, transfer->name);
     make_disk_id(&disk->info, id);
-    struct receiver_options options = {.folder = session->intake.folder,
-                                       .base_folder = session->intake.base,
+    struct receiver_options options = {.folder = transfer->intake.folder,
+                                       .base_folder = transfer->intake.base,
                                        .disk_index = opening->disk,
-                                       .format = session->intake.base ? "qcow2" : server->format,
+                                       .format = transfer->intake.base ? "qcow2" : server->format,
                                        .size_bytes = disk->info.size_bytes,
                                        .disk_id = id,
                                        .source = source,
                                        .index = server->index,
                                        .pool = &server->receiver_pool,
-                                       .log = &session->log.log};
+                                       .log = &transfer->log.log};
     disk->receiver = receiver_open(&options, err);
     return disk->receiver ? 0 : -1;
 }
 
 static int ensure_receiver(struct connection *connection, size_t disk, struct error *err)
 {
-    struct receiver_opening opening = {connection->server, connection->session, disk};
-    if (connection->session->disks[disk].receiver)
+    struct receiver_opening opening = {connection->server, connection->transfer, disk};
+    if (connection->transfer->disks[disk].receiver)
         return 0;
     if (connection_run_beside(connection, open_receiver, &opening, err) == 0)
         return 0;
     /* There may be room again later, and it is not the disk connection's place to refuse. */
     bool is_full = err->errnum == ENOSPC || err->errnum == EDQUOT;
-    error_wrap(err, "disk %s", connection->session->disks[disk].info.name);
-    log_warning(&connection->session->log.log, "%s", err->text);
+    error_wrap(err, "disk %s", connection->transfer->disks[disk].info.name);
+    log_warning(&connection->transfer->log.log, "%s", err->text);
     err->errnum = is_full ? EBUSY : EIO;
     return -1;
 }
 
 /* --- taking and releasing --- */
 
-/* Under server.lock: waits until nobody has the disk and the session takes disks. */
-static int wait_for_disk(struct connection *connection, struct session_disk *disk,
+/* Under server.lock: waits until nobody has the disk and the transfer takes disks. */
+static int wait_for_disk(struct connection *connection, struct transfer_disk *disk,
                          struct error *err)
 {
-    struct session *session = connection->session;
+    struct transfer *transfer = connection->transfer;
     int result = 0;
-    while (result == 0 && (session->state != SESSION_RECEIVING || disk->owner)) {
-        if (session->state == SESSION_FINISHING)
+    while (result == 0 && (transfer->state != TRANSFER_RECEIVING || disk->owner)) {
+        if (transfer->state == TRANSFER_FINISHING)
             return error_set(err, EBUSY, "the machine is being put together");
-        if (session->state == SESSION_RECEIVED) {
+        if (transfer->state == TRANSFER_RECEIVED) {
             result = reopen_session(connection, err);
             continue;
         }
@@ -145,14 +145,14 @@ static int wait_for_disk(struct connection *connection, struct session_disk *dis
     return result;
 }
 
-int session_take_disk(struct connection *connection, const struct wire_disk *message,
-                      struct error *err)
+int transfer_take_disk(struct connection *connection, const struct wire_disk *message,
+                       struct error *err)
 {
     struct server *server = connection->server;
-    struct session *session = connection->session;
-    if (message->disk >= session->disk_count)
-        return error_set(err, EPROTO, "DISK: disk %u of %zu", message->disk, session->disk_count);
-    struct session_disk *disk = &session->disks[message->disk];
+    struct transfer *transfer = connection->transfer;
+    if (message->disk >= transfer->disk_count)
+        return error_set(err, EPROTO, "DISK: disk %u of %zu", message->disk, transfer->disk_count);
+    struct transfer_disk *disk = &transfer->disks[message->disk];
     pthread_mutex_lock(&server->lock);
     int result = wait_for_disk(connection, disk, err);
     if (result == 0) {
@@ -162,23 +162,23 @@ int session_take_disk(struct connection *connection, const struct wire_disk *mes
     }
     pthread_mutex_unlock(&server->lock);
     if (result == 0 && ensure_receiver(connection, message->disk, err) != 0) {
-        session_release_disk(connection, message->disk, false);
+        transfer_release_disk(connection, message->disk, false);
         result = -1;
     }
     return result;
 }
 
-void session_release_disk(struct connection *connection, size_t index, bool is_receiver_good)
+void transfer_release_disk(struct connection *connection, size_t index, bool is_receiver_good)
 {
     struct server *server = connection->server;
-    struct session_disk *disk = &connection->session->disks[index];
+    struct transfer_disk *disk = &connection->transfer->disks[index];
     if (!is_receiver_good)
         receiver_close(take_ptr(&disk->receiver));
     pthread_mutex_lock(&server->lock);
     disk->owner = NULL;
     disk->is_passed &= is_receiver_good;
     disk->figures.is_paused = false;
-    connection->session->is_row_stale = true;
+    connection->transfer->is_row_stale = true;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
 }

@@ -19,7 +19,7 @@
 
 struct finishing {
     struct server *server;
-    struct session *session;
+    struct transfer *transfer;
     const struct wire_finish *finish;
     json_t *report;
 };
@@ -27,18 +27,18 @@ struct finishing {
 static int finish_disk(const struct finishing *finishing, size_t index, struct received_disk *to,
                        struct error *err)
 {
-    const struct session *session = finishing->session;
-    struct session_disk *disk = &session->disks[index];
+    const struct transfer *transfer = finishing->transfer;
+    struct transfer_disk *disk = &transfer->disks[index];
     struct receiver_counts counts;
     if (!disk->receiver)
         return 0; /* an earlier try finished this one */
     receiver_get_counts(disk->receiver, &counts);
-    if (receiver_finish(disk->receiver, session->number, err) != 0)
+    if (receiver_finish(disk->receiver, transfer->number, err) != 0)
         return error_wrap(err, "disk %s", disk->info.name);
     snprintf(to->name, sizeof(to->name), "%s", disk->info.name);
     snprintf(to->serial, sizeof(to->serial), "%s", disk->info.serial);
     snprintf(to->format, sizeof(to->format), "%s",
-             session->intake.base ? "qcow2" : finishing->server->format);
+             transfer->intake.base ? "qcow2" : finishing->server->format);
     to->size_bytes = disk->info.size_bytes;
     to->sector_size = disk->info.sector_size;
     to->sent_bytes = counts.stored_bytes;
@@ -53,42 +53,42 @@ static int finish_disk(const struct finishing *finishing, size_t index, struct r
 static int put_together(const struct finishing *finishing, struct received *received,
                         struct error *err)
 {
-    struct session *session = finishing->session;
-    for (size_t i = 0; i < session->disk_count; i++) {
+    struct transfer *transfer = finishing->transfer;
+    for (size_t i = 0; i < transfer->disk_count; i++) {
         if (finish_disk(finishing, i, &received->disks[i], err) != 0)
             return -1;
     }
-    return intake_complete(&session->intake, received, err);
+    return intake_complete(&transfer->intake, received, err);
 }
 
 /* Nothing of the transfer is lost for want of room: it is tried until there is some. */
 static int put_together_patiently(void *context, struct error *err)
 {
     const struct finishing *finishing = context;
-    struct session *session = finishing->session;
+    struct transfer *transfer = finishing->transfer;
     struct server *server = finishing->server;
     AUTO_FREE struct received *received = memory_new(1, sizeof(*received));
-    snprintf(received->machine, sizeof(received->machine), "%s", session->name);
-    received->disk_count = session->disk_count;
+    snprintf(received->machine, sizeof(received->machine), "%s", transfer->name);
+    received->disk_count = transfer->disk_count;
     received->consistency = finishing->finish->consistency;
     received->has_warnings = finishing->finish->has_warnings;
-    received->seconds = (double)(clock_ms() - session->started_ms) / 1000;
+    received->seconds = (double)(clock_ms() - transfer->started_ms) / 1000;
     received->agent_report = finishing->report; /* borrowed */
     pthread_mutex_lock(&server->lock);
-    received->wire_bytes = session->wire_bytes;
-    if (session->control && session->control->link)
+    received->wire_bytes = transfer->wire_bytes;
+    if (transfer->control && transfer->control->link)
         received->wire_bytes +=
-            link_bytes_sent(session->control->link) + link_bytes_received(session->control->link);
+            link_bytes_sent(transfer->control->link) + link_bytes_received(transfer->control->link);
     pthread_mutex_unlock(&server->lock);
     int result;
     while ((result = put_together(finishing, received, err)) != 0 &&
            (err->errnum == ENOSPC || err->errnum == EDQUOT) && !atomic_load(&server->is_stopping)) {
-        log_warning(&session->log.log, "waits for room: %s", err->text);
+        log_warning(&transfer->log.log, "waits for room: %s", err->text);
         usleep(FINISH_RETRY_MS * 1000);
     }
     if (result == 0) {
-        intake_close(&session->intake);
-        session->intake = (struct intake){0};
+        intake_close(&transfer->intake);
+        transfer->intake = (struct intake){0};
     }
     return result;
 }
@@ -96,10 +96,10 @@ static int put_together_patiently(void *context, struct error *err)
 /* --- FINISH --- */
 
 /* Under server.lock. */
-static int check_passed(const struct session *session, struct error *err)
+static int check_passed(const struct transfer *transfer, struct error *err)
 {
-    for (size_t i = 0; i < session->disk_count; i++) {
-        const struct session_disk *disk = &session->disks[i];
+    for (size_t i = 0; i < transfer->disk_count; i++) {
+        const struct transfer_disk *disk = &transfer->disks[i];
         if (!disk->is_passed || !disk->receiver)
             return error_set(err, EPROTO, "FINISH before the last pass of disk %s has passed",
                              disk->info.name);
@@ -111,28 +111,28 @@ static int check_passed(const struct session *session, struct error *err)
 static int begin(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
-    struct session *session = connection->session;
+    struct transfer *transfer = connection->transfer;
     pthread_mutex_lock(&server->lock);
-    int result = check_passed(session, err);
+    int result = check_passed(transfer, err);
     if (result == 0) {
-        session->state = SESSION_FINISHING;
-        result = session_clear_disks(connection, err);
+        transfer->state = TRANSFER_FINISHING;
+        result = transfer_clear_disks(connection, err);
         if (result != 0)
-            session->state = SESSION_RECEIVING;
+            transfer->state = TRANSFER_RECEIVING;
     }
     pthread_mutex_unlock(&server->lock);
     return result;
 }
 
-static void note_received(struct server *server, struct session *session, bool has_warnings)
+static void note_received(struct server *server, struct transfer *transfer, bool has_warnings)
 {
     pthread_mutex_lock(&server->lock);
-    session->state = SESSION_RECEIVED;
-    session->warnings += has_warnings;
-    session->text[0] = '\0';
+    transfer->state = TRANSFER_RECEIVED;
+    transfer->warnings += has_warnings;
+    transfer->text[0] = '\0';
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
-    log_info(&session->log.log, "received");
+    log_info(&transfer->log.log, "received");
 }
 
 static int send_stage(struct connection *connection, enum wire_stage stage, const char *words,
@@ -149,29 +149,29 @@ static int send_stage(struct connection *connection, enum wire_stage stage, cons
 static int tell_again(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
-    struct session *session = connection->session;
+    struct transfer *transfer = connection->transfer;
     AUTO(text) out = {0};
     pthread_mutex_lock(&server->lock);
-    if (session->has_stage)
-        wire_stage_text_encode(&session->stage, &out);
-    if (session->has_result)
-        wire_result_encode(&session->result, &out);
+    if (transfer->has_stage)
+        wire_stage_text_encode(&transfer->stage, &out);
+    if (transfer->has_result)
+        wire_result_encode(&transfer->result, &out);
     pthread_mutex_unlock(&server->lock);
-    if (send_stage(connection, WIRE_STAGE_RECEIVED, session->name, err) != 0)
+    if (send_stage(connection, WIRE_STAGE_RECEIVED, transfer->name, err) != 0)
         return -1;
     return connection_send(connection, &out, err);
 }
 
-static void write_received_row(struct server *server, const struct session *session)
+static void write_received_row(struct server *server, const struct transfer *transfer)
 {
-    struct machine_row row = {.number = session->number,
+    struct machine_row row = {.number = transfer->number,
                               .state = MACHINE_RECEIVED,
-                              .warnings = session->warnings,
+                              .warnings = transfer->warnings,
                               .seconds_left = -1};
     struct error err = {0};
     pthread_mutex_lock(&server->rows_lock);
     if (machine_set(server->database, &row, &err) != 0)
-        log_warning(server->log, "%s: its state cannot be recorded: %s", session->name, err.text);
+        log_warning(server->log, "%s: its state cannot be recorded: %s", transfer->name, err.text);
     pthread_mutex_unlock(&server->rows_lock);
 }
 
@@ -182,40 +182,40 @@ static void add_job(struct server *server, const char *name)
         log_warning(server->log, "%s: %s", name, err.text);
 }
 
-int session_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
-                   struct error *err)
+int transfer_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
+                    struct error *err)
 {
     struct server *server = connection->server;
-    struct session *session = connection->session;
-    struct finishing finishing = {server, session, finish, report};
-    if (session->state == SESSION_RECEIVED)
+    struct transfer *transfer = connection->transfer;
+    struct finishing finishing = {server, transfer, finish, report};
+    if (transfer->state == TRANSFER_RECEIVED)
         return tell_again(connection, err);
     if (begin(connection, err) != 0)
         return -1;
     if (connection_run_beside(connection, put_together_patiently, &finishing, err) != 0) {
         pthread_mutex_lock(&server->lock);
-        session->state = SESSION_RECEIVING;
-        for (size_t i = 0; i < session->disk_count; i++)
-            session->disks[i].is_passed = false;
+        transfer->state = TRANSFER_RECEIVING;
+        for (size_t i = 0; i < transfer->disk_count; i++)
+            transfer->disks[i].is_passed = false;
         pthread_mutex_unlock(&server->lock);
-        log_warning(&session->log.log, "it cannot be put together: %s", err->text);
+        log_warning(&transfer->log.log, "it cannot be put together: %s", err->text);
         err->errnum = EIO;
         return -1;
     }
-    note_received(server, session, finish->has_warnings);
-    write_received_row(server, session);
+    note_received(server, transfer, finish->has_warnings);
+    write_received_row(server, transfer);
     /* The machine is received whether or not the agent hears it. */
-    int result = send_stage(connection, WIRE_STAGE_RECEIVED, session->name, err);
-    add_job(server, session->name);
+    int result = send_stage(connection, WIRE_STAGE_RECEIVED, transfer->name, err);
+    add_job(server, transfer->name);
     return result;
 }
 
 /* --- what the job says --- */
 
 /* The agent's connection, held so that it stays while it is sent to; NULL when it is gone. */
-static struct connection *hold_agent(struct session *session)
+static struct connection *hold_agent(struct transfer *transfer)
 {
-    struct connection *agent = session ? session->control : NULL;
+    struct connection *agent = transfer ? transfer->control : NULL;
     if (!agent || !agent->link)
         return NULL;
     agent->holders++;
@@ -267,12 +267,12 @@ void server_job_stage(struct server *server, const char *machine, enum wire_stag
     wire_stage_text_encode(&message, &frame);
     write_job_row(server, machine, states[stage], 0, words);
     pthread_mutex_lock(&server->lock);
-    struct session *session = session_find_name(server, machine);
-    if (session) {
-        session->stage = message;
-        session->has_stage = true;
+    struct transfer *transfer = transfer_find_name(server, machine);
+    if (transfer) {
+        transfer->stage = message;
+        transfer->has_stage = true;
     }
-    struct connection *agent = hold_agent(session);
+    struct connection *agent = hold_agent(transfer);
     pthread_mutex_unlock(&server->lock);
     forward(server, agent, &frame);
 }
@@ -290,12 +290,12 @@ void server_job_result(struct server *server, const char *machine, int exit_code
                                    : MACHINE_FAILED,
                   exit_code, words);
     pthread_mutex_lock(&server->lock);
-    struct session *session = session_find_name(server, machine);
-    if (session && session->state == SESSION_RECEIVED) {
-        session->result = message;
-        session->has_result = true;
+    struct transfer *transfer = transfer_find_name(server, machine);
+    if (transfer && transfer->state == TRANSFER_RECEIVED) {
+        transfer->result = message;
+        transfer->has_result = true;
     }
-    struct connection *agent = hold_agent(session);
+    struct connection *agent = hold_agent(transfer);
     pthread_mutex_unlock(&server->lock);
     forward(server, agent, &frame);
 }
