@@ -31,7 +31,7 @@ LOWER_formats := formats base
 LOWER_bootfix := bootfix base
 LOWER_p2v     := p2v bootfix formats disk base
 
-sources    = $(filter-out p2v/main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
+sources    = $(filter-out p2v/main.c p2v/agent_main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 objects    = $(patsubst %.c,$(B)/obj/%.o,$(1))
 lower_libs = $(foreach room,$(LOWER_$(1)),$(B)/lib$(room).a)
 pkgs       = $(sort $(foreach room,$(LOWER_$(1)),$(PKG_$(room))))

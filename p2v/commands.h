@@ -10,7 +10,10 @@
 extern const struct command command_inspect, command_convert, command_fix, command_define,
     command_verify;
 
+extern const struct command command_send;
+
 /* Beside a server. */
+extern const struct command command_finish;
 extern const struct command command_token, command_status, command_approve;
 
 /* cmd_list.c */

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The parts of sending: opening the disks, freezing, reporting. Private to send*.c.
+ */
+#ifndef P2V_SEND_PRIVATE_H
+#define P2V_SEND_PRIVATE_H
+
+#include "base/text.h"
+#include "p2v/agent/disks.h"
+#include "p2v/agent/freeze.h"
+#include "p2v/agent/live.h"
+#include "p2v/agent/live_source.h"
+#include "p2v/agent/sender.h"
+#include "p2v/json.h"
+#include "p2v/send.h"
+#include "p2v/send_progress.h"
+#include "p2v/sources.h"
+
+#include <pthread.h>
+
+struct send_disk {
+    struct send *send;
+    char name[65];
+    char *path;                 /* owned */
+    struct machine_disk device; /* when source.is_device */
+    struct source source;       /* its layout: as it was at the start */
+    struct live live;
+    struct live_source *live_source; /* NULL unless live */
+};
+
+struct send {
+    struct log log; /* first: what the libraries write to */
+    struct console *console;
+    const struct send_options *options;
+
+    struct send_disk disks[WIRE_MAX_DISKS];
+    size_t disk_count;
+    bool is_this_machine; /* at least one of its disks, not only image files */
+
+    /* Freezing: `freezing` is held while maps are read under a short freeze. Taken before `output`.
+     */
+    pthread_mutex_t freezing;
+    struct live_mounts mounts;
+    struct freezer *freezer; /* NULL: nothing to freeze, or it cannot be */
+    bool is_frozen;          /* for the last pass */
+    bool is_map_held;        /* for a map */
+    bool has_held;           /* the last pass was frozen from beginning to end */
+
+    /* Messages and progress. While frozen only a terminal is written to: the rest waits. */
+    pthread_mutex_t output;
+    bool is_held;
+    struct text held; /* messages: a level's digit, the line, a newline */
+    struct send_progress progress;
+    char code[80]; /* of the approval last asked for */
+
+    char *inventory;
+    double started;
+    int64_t started_time; /* seconds since 1970, by this machine's clock */
+    struct sender_result result;
+};
+
+/* --- send_disks.c --- */
+
+/* Opens them, finds out who uses them. The layouts come with send_read_layouts. */
+int send_open_disks(struct send *send, const struct option_list *operands, struct error *err);
+int send_read_layouts(struct send *send, struct error *err);
+void send_close_disks(struct send *send);
+
+/* sender_disk.map */
+int send_map(void *disk, struct extents *used, struct error *err);
+
+/* --- send_freeze.c --- */
+
+void send_prepare_freeze(struct send *send);
+bool send_is_any_live(const struct send *send);
+
+/* sender_options.freeze and thaw; the context is the send. */
+int send_freeze(void *context, struct error *err);
+void send_thaw(void *context);
+
+/* For reading maps: the file systems stand still meanwhile, when they can. */
+void send_hold(struct send *send);
+void send_release(struct send *send);
+
+/* --- send_output.c --- */
+
+void send_output_start(struct send *send);
+void send_output_show_disks(struct send *send); /* the lines that progress is shown on */
+void send_output_hold(struct send *send, bool is_held);
+void send_output_end(struct send *send); /* takes the progress away */
+void send_show_progress(void *context, size_t disk, const struct sender_progress *figures);
+void send_show_stage(void *context, const char *machine, enum wire_stage stage, const char *text);
+
+/* --- send_report.c --- */
+
+char *send_report(void *context); /* sender_options.report */
+json_t *send_result_json(const struct send *send);
+enum wire_consistency send_consistency(const struct send *send);
+bool send_has_warnings(const struct send *send);
+const char *send_consistency_name(enum wire_consistency consistency);
+
+/* --- send_identity.c --- */
+
+/* The key that this server knows us by. In memory only, with a note, where it cannot be kept. */
+struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDENTITY_SIZE],
+                                   struct log *log, struct error *err);
+
+/* 26 characters; "-" is standard input. Caller frees; wiped by send_wipe. */
+char *send_read_token(const char *path, struct error *err);
+void send_wipe(char *token);
+
+#endif
