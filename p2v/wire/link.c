@@ -3,11 +3,9 @@
  * Frames over a TLS connection, PING and PONG included (docs/wire.md, "Frames", "Silence, cuts,
  * ends"). Addresses: address.c.
  */
-#include "p2v/wire/link.h"
-
 #include "base/clock.h"
 #include "base/text.h"
-#include "p2v/wire/address.h"
+#include "p2v/wire/link_internal.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -26,21 +24,6 @@
 #define STOP_SLICE_MS 250 /* how soon a flag is seen */
 #define IDLE_SLICE_MS 1000
 #define REFUSE_MS 1000 /* for another thread's frame to be out of the way */
-
-struct link {
-    struct tls *tls;
-    bool is_server;
-    char address[ADDRESS_TEXT_SIZE];
-
-    pthread_mutex_t send_lock; /* one frame after the other; before the locks of tls */
-    _Atomic int64_t sent_ms;
-    atomic_bool owes_pong;
-
-    /* The receiver's: [start, end) was read and is not taken yet. */
-    uint8_t *buffer;
-    size_t start, end, size;
-    uint32_t max_payload;
-};
 
 static struct link *link_new(struct tls *tls, bool is_server, const char *address)
 {
