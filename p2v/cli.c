@@ -20,6 +20,8 @@ const struct command *const commands[] = {
     &command_fix,
     &command_define,
     &command_verify,
+    &command_send,
+    &command_finish,
     &command_token,
     &command_status,
     &command_approve,

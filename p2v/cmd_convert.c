@@ -108,7 +108,8 @@ static int run_steps(struct convert *convert, const struct option_list *operands
         convert_fix(convert, err) != 0 || convert_commit(convert, err) != 0)
         return -1;
     convert_report_disks(convert);
-    if (convert_describe(convert, err) != 0 || convert_publish(convert, err) != 0)
+    if (convert_define(convert, err) != 0 || convert_describe(convert, err) != 0 ||
+        convert_publish(convert, err) != 0)
         return -1;
     if (convert_is_test_wanted(convert) && convert_boot_test(convert, err) != 0)
         return -1;

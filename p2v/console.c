@@ -77,3 +77,11 @@ void console_error(struct console *console, const char *line)
     fprintf(stderr, "rehost: %s\n", line);
     pthread_mutex_unlock(&console->lock);
 }
+
+void console_event(struct console *console, const char *json)
+{
+    pthread_mutex_lock(&console->lock);
+    progress_clear(&console->progress);
+    fprintf(stderr, "%s\n", json);
+    pthread_mutex_unlock(&console->lock);
+}

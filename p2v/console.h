@@ -34,6 +34,9 @@ void console_progress(struct console *console, uint64_t done_bytes, uint64_t dat
                       uint64_t stored_bytes);
 void console_progress_end(struct console *console);
 
+/* One JSON object as a line on stderr, for a program that reads it. */
+void console_event(struct console *console, const char *json);
+
 /* A line on stderr whatever the verbosity: errors. */
 void console_error(struct console *console, const char *line);
 

@@ -62,7 +62,7 @@ static struct definition_hardware hardware_for(struct convert *convert)
     return hardware;
 }
 
-static int define(struct convert *convert, struct error *err)
+int convert_define(struct convert *convert, struct error *err)
 {
     const struct convert_options *options = convert->options;
     AUTO_FREE char *folder_name = path_base(convert->draft.final);
@@ -130,7 +130,7 @@ static int write_inventory(const struct convert *convert, struct error *err)
 int convert_describe(struct convert *convert, struct error *err)
 {
     int folder_fd = convert->draft.folder_fd;
-    if (define(convert, err) != 0 || write_inventory(convert, err) != 0)
+    if (write_inventory(convert, err) != 0)
         return -1;
     fill_report(convert);
     if (json_write(convert->report, folder_fd, MACHINE_REPORT, err) != 0)

@@ -68,7 +68,8 @@ int convert_open(struct convert *convert, const struct option_list *paths, struc
 int convert_copy(struct convert *convert, struct error *err);     /* convert_copy.c */
 int convert_fix(struct convert *convert, struct error *err);      /* convert_fix.c: on overlays */
 int convert_commit(struct convert *convert, struct error *err);   /* these into the copies */
-int convert_describe(struct convert *convert, struct error *err); /* definition and reports */
+int convert_define(struct convert *convert, struct error *err);    /* convert->guest */
+int convert_describe(struct convert *convert, struct error *err);  /* it and reports, written */
 int convert_publish(struct convert *convert, struct error *err);
 int convert_boot_test(struct convert *convert, struct error *err); /* convert_boot.c */
 void convert_fini(struct convert *convert);
@@ -81,10 +82,11 @@ bool convert_is_test_wanted(const struct convert *convert);
 
 /*
  * Starts `guest`, whose paths are relative to `folder`; what it did goes into the report of the
- * folder that the draft has open. convert_boot_test does so with the machine as it was published.
+ * folder that the draft has open, and its throw-away files meanwhile below `scratch_folder`.
+ * convert_boot_test does so with the machine as it was published.
  */
 int convert_boot(struct convert *convert, const struct guest *guest, const char *folder,
-                 struct error *err);
+                 const char *scratch_folder, struct error *err);
 
 /* The lines about fix and boot test that end both commands (convert_print.c). */
 void convert_print_fixed(const struct convert *convert);

@@ -58,9 +58,9 @@ static int write_results(struct convert *convert, struct error *err)
 }
 
 int convert_boot(struct convert *convert, const struct guest *guest, const char *folder,
-                 struct error *err)
+                 const char *scratch_folder, struct error *err)
 {
-    AUTO_FREE char *scratch = path_join(folder, BOOT_SCRATCH);
+    AUTO_FREE char *scratch = path_join(scratch_folder, BOOT_SCRATCH);
     struct error cause = {0};
     log_info(convert->log, "starting the copy for its boot test");
     if (run_test(convert, guest, folder, scratch, &cause) != 0) {
@@ -77,7 +77,7 @@ int convert_boot(struct convert *convert, const struct guest *guest, const char 
 
 int convert_boot_test(struct convert *convert, struct error *err)
 {
-    if (convert_boot(convert, convert->guest, convert->draft.final, err) == 0)
+    if (convert_boot(convert, convert->guest, convert->draft.final, convert->draft.final, err) == 0)
         return 0;
     if (interrupt_is_requested())
         return error_set(err, ECANCELED, "the boot test was stopped; %s is complete",

@@ -93,6 +93,21 @@ int finish_folder_drop_disks(int folder_fd, const char *suffix, struct error *er
     return 0;
 }
 
+int finish_folder_drop_leftovers(int folder_fd, struct error *err)
+{
+    DIR *folder = open_listing(folder_fd, err);
+    int result = folder ? 0 : -1;
+    struct dirent *entry;
+    while (result == 0 && (entry = readdir(folder)) != NULL) {
+        const char *const names[] = {entry->d_name, NULL};
+        if (text_starts_with(entry->d_name, ".disk") && strstr(entry->d_name, ".fix-"))
+            result = finish_folder_drop(folder_fd, names, err);
+    }
+    if (folder)
+        closedir(folder);
+    return result;
+}
+
 int finish_folder_remove(const char *path, struct error *err)
 {
     AUTO_FREE char *parent = path_parent(path);

@@ -37,6 +37,9 @@ int finish_folder_drop(int folder_fd, const char *const *names, struct error *er
 /* Removes diskN and `suffix` for all disks. */
 int finish_folder_drop_disks(int folder_fd, const char *suffix, struct error *err);
 
+/* Overlays of an earlier finish that was ended before its point of no return. */
+int finish_folder_drop_leftovers(int folder_fd, struct error *err);
+
 /* The folder goes away in one step, under a name that is never taken for a machine's. */
 int finish_folder_remove(const char *path, struct error *err);
 

@@ -27,6 +27,7 @@ void nics_fini(struct nics *nics)
     for (size_t i = 0; i < nics->count; i++)
         nic_fini(&nics->items[i]);
     nics->count = 0;
+    nics->is_complete = false;
 }
 
 const char *nic_origin_name(enum nic_origin origin)
@@ -135,6 +136,80 @@ static void generate_mac(struct nic *nic, const char *machine_id)
     set_mac(nic, mac, NIC_GENERATED);
 }
 
+/* --- given ones that were seen on the machine --- */
+
+static size_t find_mac(const struct nics *nics, const char *mac)
+{
+    size_t i = 0;
+    while (i < nics->count && !(mac && strcasecmp(nics->items[i].mac, mac) == 0))
+        i++;
+    return i;
+}
+
+static bool is_configured(const struct system *system, const char *name)
+{
+    for (size_t i = 0; i < system->interface_count; i++) {
+        if (strcmp(system->interfaces[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void rename_given(struct nics *given, size_t index, const char *name, struct log *log)
+{
+    struct nic *nic = &given->items[index];
+    log_info(log, "interface %s (%s) is the system's %s", nic->name, nic->mac, name);
+    free(nic->name);
+    nic->name = text_copy(name);
+}
+
+/* The only configured interface that nobody has, and the only NIC that nobody configures. */
+static void match_last(const struct system *system, struct nics *given, struct log *log)
+{
+    const char *name = NULL;
+    size_t index = given->count, left = 0;
+    for (size_t i = 0; i < system->interface_count; i++) {
+        const char *other = system->interfaces[i].name;
+        if (!nic_name_is_physical(other) || find_name(given, other) < given->count ||
+            (name && strcmp(name, other) == 0))
+            continue;
+        if (name)
+            return;
+        name = other;
+    }
+    for (size_t i = 0; i < given->count; i++) {
+        if (is_configured(system, given->items[i].name))
+            continue;
+        index = i;
+        left++;
+    }
+    if (name && left == 1)
+        rename_given(given, index, name, log);
+}
+
+static void match_names(const struct system *system, struct nics *given, struct log *log)
+{
+    for (size_t i = 0; i < system->interface_count; i++) {
+        const struct system_interface *interface = &system->interfaces[i];
+        size_t index = find_mac(given, interface->mac);
+        if (index < given->count && nic_name_is_physical(interface->name) &&
+            find_name(given, interface->name) == given->count)
+            rename_given(given, index, interface->name, log);
+    }
+    match_last(system, given, log);
+}
+
+static void copy_given(const struct nics *given, struct nics *copy)
+{
+    *copy = (struct nics){.count = given->count, .is_complete = given->is_complete};
+    for (size_t i = 0; i < given->count; i++) {
+        copy->items[i] = (struct nic){.name = text_copy(given->items[i].name)};
+        set_mac(&copy->items[i], given->items[i].mac, given->items[i].origin);
+    }
+}
+
+/* --- */
+
 /* An interface may be configured in several places (IPv4 and IPv6 stanzas): its addresses join. */
 static void add_configured(struct nics *nics, const struct system_interface *interface,
                            const struct nics *given, const char *machine_id, struct log *log)
@@ -142,6 +217,10 @@ static void add_configured(struct nics *nics, const struct system_interface *int
     size_t index = find_name(nics, interface->name);
     if (index < nics->count) {
         add_addresses(&nics->items[index], interface);
+        return;
+    }
+    if (given->is_complete && find_name(given, interface->name) == given->count) {
+        log_info(log, "interface %s is configured, but the machine has none", interface->name);
         return;
     }
     if (nics->count == GUEST_MAX_NICS) {
@@ -172,8 +251,8 @@ static void add_given(struct nics *nics, const struct nic *given)
     set_mac(nic, given->mac, NIC_GIVEN);
 }
 
-void nics_choose(const struct system *system, const struct nics *given, const char *machine_id,
-                 struct nics *nics, struct log *log)
+static void choose(const struct system *system, const struct nics *given, const char *machine_id,
+                   struct nics *nics, struct log *log)
 {
     *nics = (struct nics){0};
     for (size_t i = 0; system && i < system->interface_count; i++) {
@@ -185,6 +264,21 @@ void nics_choose(const struct system *system, const struct nics *given, const ch
         add_given(nics, &given->items[i]);
     if (nics->count == 0)
         generate_mac(&nics->items[nics->count++], machine_id);
+}
+
+void nics_choose(const struct system *system, const struct nics *given, const char *machine_id,
+                 struct nics *nics, struct log *log)
+{
+    if (!system || !given->is_complete) {
+        choose(system, given, machine_id, nics, log);
+        return;
+    }
+    struct nics *seen = memory_new(1, sizeof(*seen));
+    copy_given(given, seen);
+    match_names(system, seen, log);
+    choose(system, seen, machine_id, nics, log);
+    nics_fini(seen);
+    free(seen);
 }
 
 size_t nics_for_fix(const struct nics *nics, struct fix_nic fix[GUEST_MAX_NICS])

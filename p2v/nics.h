@@ -36,6 +36,7 @@ struct nic {
 struct nics {
     struct nic items[GUEST_MAX_NICS];
     size_t count;
+    bool is_complete; /* of given ones: they are the machine's hardware, and there is no other */
 };
 void nics_fini(struct nics *nics);
 
@@ -45,6 +46,10 @@ int nics_parse(const struct option_list *given, struct nics *nics, struct error 
 /*
  * The given ones first decide MACs of interfaces that the system configures; those that it does not
  * know are added behind. `system` may be NULL; `machine_id` seeds generated MACs.
+ *
+ * Given ones that are complete were seen on the machine, perhaps under other names (a boot medium
+ * has its own): the system's names count, for a MAC that it tells, and when one interface alone is
+ * left on each side. What it configures beyond them is left out.
  */
 void nics_choose(const struct system *system, const struct nics *given, const char *machine_id,
                  struct nics *nics, struct log *log);

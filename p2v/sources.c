@@ -117,6 +117,19 @@ static int check_size(const struct source *source, struct error *err)
     return 0;
 }
 
+/* A real disk may have a partition table that was made for a larger one. */
+static int check_end(const struct source *source, const struct source_options *options,
+                     struct log *log, struct error *err)
+{
+    struct error cause = {0};
+    if (!source_is_cut_off(source->block, &source->layout.table, &cause))
+        return 0;
+    if (!options->is_whole_disk)
+        return error_set(err, 0, "%s", cause.text);
+    log_warning(log, "%s: %s", source->path, cause.text);
+    return 0;
+}
+
 static int open_source(struct source *source, const char *format,
                        const struct source_options *options, struct log *log, struct error *err)
 {
@@ -132,7 +145,7 @@ static int open_source(struct source *source, const char *format,
     if (result != 0 || check_size(source, err) != 0 ||
         layout_read(source->block, &source->layout, log, err) != 0)
         return -1;
-    if (!source->is_device && source_is_cut_off(source->block, &source->layout.table, err))
+    if (!source->is_device && check_end(source, options, log, err) != 0)
         return -1;
     return copy_estimate(source->block, &source->layout.used, &source->used_bytes, err);
 }

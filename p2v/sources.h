@@ -36,6 +36,7 @@ struct sources {
 struct source_options {
     struct option_list formats; /* none: told from the header; one: for all; or one for each */
     const char *backing_folder; /* NULL: images with backing files are refused */
+    bool is_whole_disk;         /* images of real disks: shorter than their tables is a warning */
 };
 
 /* Opens all and reads their layouts. Empty and cut-off images are errors. */
