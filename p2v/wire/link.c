@@ -9,12 +9,12 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Beyond the frame that is awaited, for what comes behind it; its rest is moved to the front. */
@@ -178,16 +178,14 @@ int link_keep_alive(struct link *link, struct error *err)
 
 static bool lock_within(pthread_mutex_t *lock, int timeout_ms)
 {
-    struct timespec until;
+    int64_t deadline_ms = clock_ms() + timeout_ms;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
+    while (pthread_mutex_trylock(lock) != 0) {
+        if (clock_ms() >= deadline_ms)
+            return false;
+        poll(NULL, 0, 10);
     }
-    return pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until) == 0;
+    return true;
 }
 
 void link_refuse(struct link *link, enum wire_error_code code, const char *text)
