@@ -33,8 +33,10 @@
 /* --- the server --- */
 
 struct stage {
-    char folder[64]; /* of the pool */
-    struct server *server;
+    char folder[64];       /* of the pool */
+    struct server *server; /* NULL: it is another process */
+    unsigned port;
+    char pin[TLS_PIN_SIZE];
     char jobs[8][64]; /* names that were added */
     int job_count;
 };
@@ -59,6 +61,8 @@ static inline void stage_start(struct stage *stage)
     stage->server = server_start(&options, &err);
     if (!stage->server)
         fail_msg("%s", err.text);
+    stage->port = server_port(stage->server);
+    server_pin(stage->server, stage->pin);
 }
 
 static inline void stage_stop(struct stage *stage)
@@ -67,13 +71,19 @@ static inline void stage_stop(struct stage *stage)
     stage->server = NULL;
 }
 
-static inline int stage_set_up(void **state)
+static inline int stage_make_folder(void **state)
 {
     struct stage *stage = memory_new(1, sizeof(*stage));
-    strcpy(stage->folder, "/tmp/rehost-server.XXXXXX"); /* NOLINT: fits */
+    snprintf(stage->folder, sizeof(stage->folder), "/tmp/rehost-server.XXXXXX");
     assert_non_null(mkdtemp(stage->folder));
-    stage_start(stage);
     *state = stage;
+    return 0;
+}
+
+static inline int stage_set_up(void **state)
+{
+    stage_make_folder(state);
+    stage_start(*state);
     return 0;
 }
 
@@ -167,11 +177,9 @@ static inline struct link *agent_knock(struct agent *agent)
 {
     struct error err = {0};
     struct link_address address = {.host = "127.0.0.1"};
-    char pin[TLS_PIN_SIZE];
     uint8_t hash[TLS_IDENTITY_SIZE];
-    snprintf(address.port, sizeof(address.port), "%u", server_port(agent->stage->server));
-    server_pin(agent->stage->server, pin);
-    assert_int_equal(tls_pin_parse(pin, hash, NULL), 0);
+    snprintf(address.port, sizeof(address.port), "%u", agent->stage->port);
+    assert_int_equal(tls_pin_parse(agent->stage->pin, hash, NULL), 0);
     struct link *link = link_connect(&address, agent->identity, hash, AGENT_WAIT_MS, &err);
     if (!link)
         fail_msg("connect: %s", err.text);
@@ -202,19 +210,26 @@ static inline void make_token(struct stage *stage, const struct token_options *o
     assert_int_equal(token_create(server_database(stage->server), options, token, id, NULL), 0);
 }
 
+static inline void send_token(struct link *link, const char *text)
+{
+    struct wire_token token;
+    struct text out = {0};
+    snprintf(token.token, sizeof(token.token), "%s", text);
+    wire_token_encode(&token, &out);
+    send_text(link, &out);
+}
+
 /* Admitted, by a fresh token if need be. */
 static inline void agent_enter(struct agent *agent)
 {
     bool is_strange;
     struct wire_admitted admitted;
+    char token[WIRE_TOKEN_LENGTH + 1];
     agent->control = agent_hello(agent, WIRE_CONTROL, &is_strange);
     if (!is_strange)
         return;
-    struct wire_token token;
-    make_token(agent->stage, &(struct token_options){0}, token.token);
-    struct text out = {0};
-    wire_token_encode(&token, &out);
-    send_text(agent->control, &out);
+    make_token(agent->stage, &(struct token_options){0}, token);
+    send_token(agent->control, token);
     EXPECT(agent->control, WIRE_ADMITTED, admitted, &admitted);
     assert_false(admitted.is_waiting);
 }
