@@ -38,7 +38,7 @@ pkgs       = $(sort $(foreach room,$(LOWER_$(1)),$(PKG_$(room))))
 pkg_cflags = $(if $(1),$(shell pkg-config --cflags $(1)))
 pkg_libs   = $(if $(1),$(shell pkg-config --libs $(1)))
 
-PROGRAMS := $(B)/rehost
+PROGRAMS := $(B)/rehost $(B)/rehost-agent
 UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/test_*.c))
 CONTRACT := $(patsubst tests/contract/%.c,$(B)/contract/%,$(wildcard tests/contract/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -78,6 +78,18 @@ $(foreach room,$(ROOMS),$(eval $(call ROOM_RULES,$(room))))
 $(B)/rehost: $(B)/obj/p2v/main.o $(LIBS)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(call lower_libs,p2v) $(LIBS_p2v)
+
+# The agent is static, to run on any Linux: what it uses is in the development packages. glibc warns
+# that looking names up needs its shared libraries; the agent asks only what is built in. Sanitizers cannot be linked statically.
+AGENT_PKGS    := libssl libcrypto jansson blkid ext2fs com_err libzstd zlib
+AGENT_ROOMS   := p2v formats disk base
+AGENT_LDFLAGS  = -static-pie -pthread -Wl,-z,relro,-z,now -Wl,--no-warnings $(LDFLAGS)
+AGENT_LIBS     = $(shell pkg-config --static --libs $(AGENT_PKGS))
+$(B)/rehost-agent: $(B)/obj/p2v/agent_main.o $(LIBS)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(if $(SAN),$(ALL_LDFLAGS),$(AGENT_LDFLAGS)) -o $@ $< \
+	    $(foreach room,$(AGENT_ROOMS),$(B)/lib$(room).a) $(AGENT_LIBS)
+	$(if $(SAN),,$(Q)strip $@)
 
 # Contract tests, fuzz replays and test tools may use every library; the linker takes what they need.
 $(B)/obj/tests/%.o: tests/%.c
@@ -147,10 +159,13 @@ format: ## clang-format over the tree
 
 install: all ## into PREFIX (default /usr/local)
 	install -D -m 755 $(B)/rehost $(DESTDIR)$(PREFIX)/bin/rehost
+	install -D -m 755 $(B)/rehost-agent $(DESTDIR)$(PREFIX)/bin/rehost-agent
 	for page in docs/man/*.1; do \
 	    install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}; done
 	install -D -m 644 docs/completion/rehost.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rehost
+	sed 's|/usr/local/|$(PREFIX)/|' docs/systemd/rehost-serve.service | \
+	    install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/rehost-serve.service
 
 clean: ## remove what was built
 	rm -rf build build-*

@@ -9,6 +9,7 @@
 #include "p2v/send.h"
 
 #include <errno.h>
+#include <nss.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,8 +89,13 @@ static int run(struct console *console, int argc, char *argv[])
     return code;
 }
 
+/*
+ * Names are looked up in /etc/hosts and DNS, by what is linked in. A machine's own nsswitch.conf
+ * may ask for modules, which fit the glibc of that machine and not this program.
+ */
 int main(int argc, char *argv[])
 {
+    __nss_configure_lookup("hosts", "files dns");
     struct console console;
     console_init(&console);
     int code = run(&console, argc, argv);

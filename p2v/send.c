@@ -205,7 +205,7 @@ static void print_line(const struct send *send)
            bytes_format(used, read, sizeof(read)),
            bytes_format(result->bytes_on_wire, sent, sizeof(sent)),
            progress_format_time(clock_seconds() - send->started, time_text, sizeof(time_text)),
-           send_consistency(send) == WIRE_NOT_CONSISTENT ? ", not consistent" : "");
+           result->consistency == WIRE_NOT_CONSISTENT ? ", not consistent" : "");
     if (result->has_result) {
         AUTO(text) text = {0};
         text_add_escaped(&text, result->text, strlen(result->text));
@@ -217,8 +217,6 @@ static void print_line(const struct send *send)
 static int finish(struct send *send, struct error *err)
 {
     const struct sender_result *result = &send->result;
-    if (send_is_any_live(send) && send_consistency(send) == WIRE_NOT_CONSISTENT)
-        log_warning(&send->log, "the machine was running: the copy is not consistent");
     tell_unreadable(send);
     send_output_end(send);
     if (send->options->is_json) {

@@ -105,8 +105,9 @@ void send_thaw(void *context)
 {
     struct send *send = context;
     pthread_mutex_lock(&send->freezing);
-    if (send->is_frozen)
-        send->has_held = thaw(send, &send->log);
+    /* The sender has called it frozen by now, before this could be known. */
+    if (send->is_frozen && !thaw(send, &send->log))
+        send->result.consistency = WIRE_NOT_CONSISTENT;
     send->is_frozen = false;
     pthread_mutex_unlock(&send->freezing);
 }

@@ -44,7 +44,6 @@ struct send {
     struct freezer *freezer; /* NULL: nothing to freeze, or it cannot be */
     bool is_frozen;          /* for the last pass */
     bool is_map_held;        /* for a map */
-    bool has_held;           /* the last pass was frozen from beginning to end */
 
     /* Messages and progress. While frozen only a terminal is written to: the rest waits. */
     pthread_mutex_t output;
@@ -95,7 +94,6 @@ void send_show_stage(void *context, const char *machine, enum wire_stage stage, 
 
 char *send_report(void *context); /* sender_options.report */
 json_t *send_result_json(const struct send *send);
-enum wire_consistency send_consistency(const struct send *send);
 bool send_has_warnings(const struct send *send);
 const char *send_consistency_name(enum wire_consistency consistency);
 

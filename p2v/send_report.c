@@ -114,7 +114,7 @@ char *send_report(void *context)
     size_t i;
     json_t *disk;
     AUTO_JSON json = common_json(send);
-    json_set_text(json, "consistency", send_consistency_name(send_consistency(send)));
+    json_set_text(json, "consistency", send_consistency_name(send->result.consistency));
     char *text = format_within_limit(json);
     if (text)
         return text;
@@ -124,16 +124,9 @@ char *send_report(void *context)
     return text ? text : text_copy("{}");
 }
 
-enum wire_consistency send_consistency(const struct send *send)
-{
-    if (!send_is_any_live(send))
-        return WIRE_AT_REST;
-    return send->has_held ? WIRE_FROZEN : WIRE_NOT_CONSISTENT;
-}
-
 bool send_has_warnings(const struct send *send)
 {
-    bool has_any = send_consistency(send) == WIRE_NOT_CONSISTENT;
+    bool has_any = send->result.consistency == WIRE_NOT_CONSISTENT;
     for (size_t i = 0; i < send->disk_count; i++)
         has_any |= send->result.disks[i].unreadable.count > 0;
     return has_any;
@@ -145,7 +138,7 @@ json_t *send_result_json(const struct send *send)
     json_t *json = common_json(send);
     json_set_text(json, "machine", result->machine);
     json_set_bool(json, "is_received", result->is_received);
-    json_set_text(json, "consistency", send_consistency_name(send_consistency(send)));
+    json_set_text(json, "consistency", send_consistency_name(send->result.consistency));
     json_object_set_new(json, "result", result->has_result ? json_text(result->text) : json_null());
     json_object_set_new(json, "exit_code",
                         result->has_result ? json_integer(result->exit_code) : json_null());
