@@ -139,9 +139,52 @@ static void test_nic_name_is_physical_knows_what_is_not_hardware(void **state)
         assert_false(nic_name_is_physical(others[i]));
 }
 
+/* A boot medium saw the hardware under names of its own. */
+static void test_nics_choose_takes_the_guests_names_for_what_was_seen(void **state)
+{
+    (void)state;
+    AUTO(nics) seen = {.count = 0}, nics = {.count = 0};
+    given(&seen, "eth0=00:00:5e:00:53:c0", "eth1=00:00:5e:00:53:c1");
+    seen.is_complete = true;
+    nics_choose(&server, &seen, "machine", &nics, NULL);
+    assert_int_equal(nics.count, 2);
+    assert_string_equal(nics.items[0].name, "enp3s0f0"); /* the only one left on both sides */
+    assert_string_equal(nics.items[0].mac, "00:00:5e:00:53:c0");
+    assert_string_equal(nics.items[1].name, "enp3s0f1"); /* its MAC is in the configuration */
+    assert_string_equal(nics.items[1].mac, "00:00:5e:00:53:c1");
+    assert_string_equal(seen.items[0].name, "eth0");
+}
+
+static void test_nics_choose_makes_up_no_hardware_when_all_was_seen(void **state)
+{
+    (void)state;
+    AUTO(nics) seen = {.count = 0}, nics = {.count = 0};
+    given(&seen, "enp3s0f1=00:00:5e:00:53:c1", NULL);
+    seen.is_complete = true;
+    nics_choose(&server, &seen, "machine", &nics, NULL);
+    assert_int_equal(nics.count, 1);
+    assert_string_equal(nics.items[0].name, "enp3s0f1");
+    assert_int_equal(nics.items[0].address_count, 1);
+}
+
+static void test_nics_choose_does_not_guess_between_several(void **state)
+{
+    (void)state;
+    AUTO(nics) seen = {.count = 0}, nics = {.count = 0};
+    given(&seen, "eth0=00:00:5e:00:53:0a", "eth1=00:00:5e:00:53:0b");
+    seen.is_complete = true;
+    nics_choose(&server, &seen, "machine", &nics, NULL);
+    assert_int_equal(nics.count, 2);
+    assert_string_equal(nics.items[0].name, "eth0");
+    assert_string_equal(nics.items[1].name, "eth1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nics_choose_takes_the_guests_names_for_what_was_seen),
+        cmocka_unit_test(test_nics_choose_makes_up_no_hardware_when_all_was_seen),
+        cmocka_unit_test(test_nics_choose_does_not_guess_between_several),
         cmocka_unit_test(test_nics_choose_takes_hardware_as_the_guest_names_it),
         cmocka_unit_test(test_nics_choose_prefers_the_macs_that_are_given),
         cmocka_unit_test(test_nics_generated_macs_are_the_same_on_a_second_run),
