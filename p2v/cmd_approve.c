@@ -7,11 +7,13 @@
 #include "p2v/pool_use.h"
 
 struct approve_options {
-    const char *pool;
+    const char *pool, *machine;
 };
 
 static const struct option_spec approve_options[] = {
     CLI_OPTION_POOL(struct approve_options),
+    {"for", 0, OPTION_TEXT, "MACHINE", NULL, offsetof(struct approve_options, machine),
+     "to go on with that machine with a new key"},
     CLI_OPTION_END,
 };
 
@@ -23,7 +25,7 @@ static int run(struct cli *cli, const void *values, const struct option_list *op
     int code = pool_use_open(&use, options->pool, err);
     if (code != CLI_DONE)
         return code;
-    if (agent_approve(use.database, operands->items[0], err) != 0)
+    if (agent_approve_as(use.database, operands->items[0], options->machine, err) != 0)
         return -1;
     log_info(&cli->console.log, "approved: the agent goes on by itself");
     return CLI_DONE;

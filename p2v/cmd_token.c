@@ -19,7 +19,7 @@
 struct token_command_options {
     const char *pool;
     unsigned uses;
-    const char *ttl, *note;
+    const char *ttl, *note, *machine;
     bool is_with_agents, is_json;
 };
 
@@ -31,6 +31,8 @@ static const struct option_spec token_options[] = {
      "create: valid for so long, as 30m, 8h, 2d (24h)"},
     {"note", 0, OPTION_TEXT, "TEXT", NULL, offsetof(struct token_command_options, note),
      "create: what it is for, as list shows it"},
+    {"for", 0, OPTION_TEXT, "MACHINE", NULL, offsetof(struct token_command_options, machine),
+     "create: to go on with that machine with a new key"},
     {"agents", 0, OPTION_FLAG, NULL, NULL, offsetof(struct token_command_options, is_with_agents),
      "revoke: the agents that it has let in, too"},
     CLI_OPTION_JSON(struct token_command_options),
@@ -48,12 +50,15 @@ static void print_json(const json_t *json)
 static int read_options(const struct token_command_options *given, struct token_options *options,
                         struct error *err)
 {
-    *options = (struct token_options){.uses = given->uses, .note = given->note};
+    *options =
+        (struct token_options){.uses = given->uses, .note = given->note, .machine = given->machine};
     if (given->ttl && !lifetime_parse(given->ttl, &options->lifetime_seconds))
         return cli_usage(err, "--ttl: '%s' is no time (as 30m, 8h or 2d; ten years at most)",
                          given->ttl);
     if (given->uses > TOKEN_MAX_USES)
         return cli_usage(err, "--uses: at most %u", TOKEN_MAX_USES);
+    if (given->machine && given->uses > 1)
+        return cli_usage(err, "--for: one machine has one key, --uses can be 1 only");
     if (given->note && strlen(given->note) > TOKEN_MAX_NOTE)
         return cli_usage(err, "--note: at most %d characters", TOKEN_MAX_NOTE);
     return CLI_DONE;
@@ -123,6 +128,7 @@ static void add_row(void *context, const struct token_row *row)
     json_object_set_new(object, "expires", json_integer(row->expires));
     json_object_set_new(object, "uses", json_integer(row->uses));
     json_object_set_new(object, "used", json_integer(row->used));
+    json_set_text(object, "machine", row->machine[0] ? row->machine : NULL);
     json_set_text(object, "note", row->note);
     json_array_append_new(context, object);
 }
@@ -209,8 +215,8 @@ static int check_usage(enum action action, const struct token_command_options *g
         return cli_usage(err, "revoke needs the ID of one token, as rehost token list shows it");
     if (action != ACTION_REVOKE && count != 0)
         return cli_usage(err, "'%s' is one argument too many", operands->items[1]);
-    if (action != ACTION_CREATE && (given->uses || given->ttl || given->note))
-        return cli_usage(err, "--uses, --ttl and --note are for rehost token create");
+    if (action != ACTION_CREATE && (given->uses || given->ttl || given->note || given->machine))
+        return cli_usage(err, "--uses, --ttl, --note and --for are for rehost token create");
     if (action != ACTION_REVOKE && given->is_with_agents)
         return cli_usage(err, "--agents is for rehost token revoke");
     if (action == ACTION_REVOKE && given->is_json)

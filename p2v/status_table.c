@@ -130,7 +130,7 @@ static void add_disk(struct text *out, const struct machine_disk_row *disk)
 {
     char pass[16] = "";
     if (disk->pass > 0)
-        snprintf(pass, sizeof(pass), "pass %" PRIu32, disk->pass + 1);
+        snprintf(pass, sizeof(pass), "pass %" PRIu64, (uint64_t)disk->pass + 1);
     add_row(out, &(struct columns){INDENT, disk->name, pass, "", "", disk->size_bytes,
                                    disk->total_bytes, disk->done_bytes, disk->safe_bytes});
 }
@@ -145,6 +145,13 @@ static void format_rate(uint64_t bytes_per_second, char *buffer, size_t size)
         snprintf(buffer, size, "%.0f kB/s", (double)bytes_per_second / 1e3);
 }
 
+/* Agents choose some of these figures. */
+static void add_up(uint64_t *sum, uint64_t bytes)
+{
+    if (!checked_add(*sum, bytes, sum))
+        *sum = UINT64_MAX;
+}
+
 static void add_machine_row(struct text *out, const struct status_machine *machine)
 {
     char rate[32] = "", left[32] = "";
@@ -155,10 +162,10 @@ static void add_machine_row(struct text *out, const struct status_machine *machi
         progress_format_time((double)machine->row.seconds_left, left, sizeof(left));
     }
     for (size_t i = 0; i < machine->disk_count; i++) {
-        columns.size_bytes += machine->disks[i].size_bytes;
-        columns.total_bytes += machine->disks[i].total_bytes;
-        columns.done_bytes += machine->disks[i].done_bytes;
-        columns.safe_bytes += machine->disks[i].safe_bytes;
+        add_up(&columns.size_bytes, machine->disks[i].size_bytes);
+        add_up(&columns.total_bytes, machine->disks[i].total_bytes);
+        add_up(&columns.done_bytes, machine->disks[i].done_bytes);
+        add_up(&columns.safe_bytes, machine->disks[i].safe_bytes);
     }
     add_row(out, &columns);
 }

@@ -40,6 +40,12 @@ struct token_options {
     uint64_t lifetime_seconds; /* 0: 24 h */
     unsigned uses;             /* 0: 1 */
     const char *note;          /* NULL: none */
+    /*
+     * NULL: for a new machine. Else the name of one that is there: the key that uses the token
+     * takes that machine over (an agent that was booted anew has lost its key), and the key that
+     * it had is refused. Once only.
+     */
+    const char *machine;
 };
 
 /* 128 bits from the kernel; 26 base32 characters. The id is short and public ("t3kq7"). */
@@ -51,7 +57,8 @@ struct token_row {
     int64_t created, expires;
     unsigned uses, used;
     bool is_revoked;
-    const char *note; /* "" when none; borrowed during the visit */
+    const char *note;    /* "" when none; borrowed during the visit */
+    const char *machine; /* that it is for, "" for a new one; borrowed */
 };
 int token_list(struct database *database, void (*visit)(void *context, const struct token_row *row),
                void *context, struct error *err);
@@ -98,6 +105,10 @@ int agent_stop_waiting(struct database *database, const uint8_t identity[WIRE_ID
  * two keys wait with it, which does not happen by chance.
  */
 int agent_approve(struct database *database, const char *code, struct error *err);
+
+/* The same, and it takes over that machine, as with a token made for it. ENOENT. */
+int agent_approve_as(struct database *database, const char *code, const char *machine,
+                     struct error *err);
 
 /* --- machines --- */
 

@@ -124,15 +124,22 @@ static int find_waiting(struct database *database, const char *code,
     return found;
 }
 
-static int approve(struct database *database, const char *code, struct error *err)
+/* `machine` NULL: a new one. */
+static int approve(struct database *database, const char *code, const char *machine,
+                   struct error *err)
 {
     uint8_t identity[WIRE_IDENTITY_SIZE];
+    uint32_t number;
     if (find_waiting(database, code, identity, err) != 0)
+        return -1;
+    if (machine && (machine_find(database, machine, &number, err) != 0 ||
+                    machine_rekey(database, number, identity, err) != 0))
         return -1;
     return agent_admit(database, identity, "", err);
 }
 
-int agent_approve(struct database *database, const char *code, struct error *err)
+int agent_approve_as(struct database *database, const char *code, const char *machine,
+                     struct error *err)
 {
     char parsed[AGENT_CODE_SIZE];
     if (!agent_code_parse(code, parsed))
@@ -140,5 +147,10 @@ int agent_approve(struct database *database, const char *code, struct error *err
     DATABASE_LOCKED(database);
     if (transaction_begin(database, true, err) != 0)
         return -1;
-    return transaction_end(database, approve(database, parsed, err), err);
+    return transaction_end(database, approve(database, parsed, machine, err), err);
+}
+
+int agent_approve(struct database *database, const char *code, struct error *err)
+{
+    return agent_approve_as(database, code, NULL, err);
 }

@@ -35,6 +35,25 @@ static int not_found(struct error *err, const char *format, const char *name)
     return -1;
 }
 
+int machine_find(struct database *database, const char *name, uint32_t *number, struct error *err)
+{
+    AUTO_STATEMENT row = statement_start(database, STATEMENT_MACHINE_NUMBER, err, "t", name);
+    int found = row ? statement_step(database, row, err) : -1;
+    if (found > 0)
+        *number = (uint32_t)sqlite3_column_int64(row, 0);
+    if (found == 0)
+        return not_found(err, "there is no such machine", name);
+    return found < 0 ? -1 : 0;
+}
+
+int machine_rekey(struct database *database, uint32_t number,
+                  const uint8_t identity[WIRE_IDENTITY_SIZE], struct error *err)
+{
+    if (statement_run(database, STATEMENT_AGENT_REPLACED, err, "i", (int64_t)number) != 0)
+        return -1;
+    return statement_run(database, STATEMENT_MACHINE_REKEY, err, "ib", (int64_t)number, identity);
+}
+
 /* --- claiming a name --- */
 
 struct claim {

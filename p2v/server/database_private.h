@@ -32,6 +32,7 @@ enum statement {
     STATEMENT_AGENT_SEEN,
     STATEMENT_AGENT_ADMIT,
     STATEMENT_AGENT_REVOKE,
+    STATEMENT_AGENT_REPLACED,
     STATEMENT_WAITING_COUNT,
     STATEMENT_WAITING_ADD,
     STATEMENT_WAITING_REMOVE,
@@ -41,6 +42,8 @@ enum statement {
     STATEMENT_MACHINE_BY_IDENTITY,
     STATEMENT_MACHINE_HAS_NAME,
     STATEMENT_MACHINE_ADD,
+    STATEMENT_MACHINE_NUMBER,
+    STATEMENT_MACHINE_REKEY,
     STATEMENT_MACHINE_WANTED,
     STATEMENT_MACHINE_NAME,
     STATEMENT_MACHINE_STATE,
@@ -122,6 +125,13 @@ int agent_look_up(struct database *database, const uint8_t identity[WIRE_IDENTIT
                   enum admission *admission, struct error *err);
 int agent_admit(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
                 const char *token_id, struct error *err);
+
+/* Inside a transaction. ENOENT: there is none of this name. */
+int machine_find(struct database *database, const char *name, uint32_t *number, struct error *err);
+
+/* Inside a transaction: the machine is this key's from now on; the one it had is let in no more. */
+int machine_rekey(struct database *database, uint32_t number,
+                  const uint8_t identity[WIRE_IDENTITY_SIZE], struct error *err);
 
 /* Several reads that see one state. */
 int snapshot_begin(struct database *database, struct error *err);

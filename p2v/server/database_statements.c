@@ -13,7 +13,8 @@ const char database_schema[] =
     " uses INTEGER NOT NULL,"
     " used INTEGER NOT NULL DEFAULT 0,"
     " is_revoked INTEGER NOT NULL DEFAULT 0,"
-    " note TEXT NOT NULL) STRICT;"
+    " note TEXT NOT NULL,"
+    " machine INTEGER REFERENCES machines(number)) STRICT;" /* whose new key it brings */
 
     "CREATE TABLE agents ("
     " identity BLOB PRIMARY KEY,"
@@ -77,12 +78,13 @@ const char *const statement_sql[STATEMENT_END] = {
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_ROLLBACK] = "ROLLBACK",
 
-    [STATEMENT_TOKEN_ADD] = "INSERT INTO tokens (id, hash, created, expires, uses, note)"
-                            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    [STATEMENT_TOKEN_LIST] = "SELECT id, created, expires, uses, used, is_revoked, note FROM tokens"
+    [STATEMENT_TOKEN_ADD] = "INSERT INTO tokens (id, hash, created, expires, uses, note, machine)"
+                            " VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0)) ON CONFLICT DO NOTHING",
+    [STATEMENT_TOKEN_LIST] = "SELECT id, created, expires, uses, used, is_revoked, note,"
+                             " (SELECT name FROM machines WHERE number = machine) FROM tokens"
                              " ORDER BY created, id",
     [STATEMENT_TOKEN_REVOKE] = "UPDATE tokens SET is_revoked = 1 WHERE id = ?",
-    [STATEMENT_TOKEN_FIND] = "SELECT id, expires, uses, used, is_revoked FROM tokens"
+    [STATEMENT_TOKEN_FIND] = "SELECT id, expires, uses, used, is_revoked, machine FROM tokens"
                              " WHERE hash = ?",
     [STATEMENT_TOKEN_USE] = "UPDATE tokens SET used = used + 1 WHERE id = ?",
 
@@ -93,6 +95,9 @@ const char *const statement_sql[STATEMENT_END] = {
                               " ON CONFLICT (identity) DO UPDATE SET is_revoked = 0",
     [STATEMENT_AGENT_REVOKE] = "UPDATE agents SET is_revoked = 1"
                                " WHERE token = ? AND is_revoked = 0",
+
+    [STATEMENT_AGENT_REPLACED] = "UPDATE agents SET is_revoked = 1 WHERE identity ="
+                                 " (SELECT identity FROM machines WHERE number = ?)",
 
     [STATEMENT_WAITING_COUNT] = "SELECT count(*) FROM waiting WHERE identity != ?",
     [STATEMENT_WAITING_ADD] = "INSERT INTO waiting (identity, code, address, since)"
@@ -108,6 +113,8 @@ const char *const statement_sql[STATEMENT_END] = {
     [STATEMENT_MACHINE_HAS_NAME] = "SELECT 1 FROM machines WHERE name = ?",
     [STATEMENT_MACHINE_ADD] = "INSERT INTO machines (identity, name, wanted, state, since, updated)"
                               " VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+    [STATEMENT_MACHINE_NUMBER] = "SELECT number FROM machines WHERE name = ?",
+    [STATEMENT_MACHINE_REKEY] = "UPDATE machines SET identity = ?2 WHERE number = ?1",
     [STATEMENT_MACHINE_WANTED] = "UPDATE machines SET wanted = ? WHERE number = ?",
     [STATEMENT_MACHINE_NAME] = "SELECT name FROM machines WHERE number = ?",
     [STATEMENT_MACHINE_STATE] = "SELECT state FROM machines WHERE number = ?",

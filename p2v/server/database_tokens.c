@@ -42,6 +42,9 @@ static void lower(char *text)
 static int insert_token(struct database *database, const struct token_options *options,
                         const uint8_t hash[SHA256_DIGEST_LENGTH], char id[16], struct error *err)
 {
+    uint32_t machine = 0; /* none */
+    if (options->machine && machine_find(database, options->machine, &machine, err) != 0)
+        return -1;
     int64_t now = database_now(database);
     uint64_t lifetime =
         options->lifetime_seconds ? options->lifetime_seconds : TOKEN_DEFAULT_LIFETIME;
@@ -51,9 +54,9 @@ static int insert_token(struct database *database, const struct token_options *o
             return -1;
         base32_encode(bytes, sizeof(bytes), id);
         lower(id);
-        if (statement_run(database, STATEMENT_TOKEN_ADD, err, "tbiiit", id, hash, now,
+        if (statement_run(database, STATEMENT_TOKEN_ADD, err, "tbiiiti", id, hash, now,
                           now + (int64_t)lifetime, (int64_t)(options->uses ? options->uses : 1),
-                          options->note ? options->note : "") != 0)
+                          options->note ? options->note : "", (int64_t)machine) != 0)
             return -1;
         if (sqlite3_changes(database->connection) == 1)
             return 0;
@@ -67,6 +70,8 @@ static int check_options(const struct token_options *options, struct error *err)
         return error_set(err, EINVAL, "a token's lifetime");
     if (options->uses > TOKEN_MAX_USES)
         return error_set(err, EINVAL, "a token of %u uses", options->uses);
+    if (options->machine && options->uses > 1)
+        return error_set(err, EINVAL, "a machine's token of %u uses", options->uses);
     if (options->note && strlen(options->note) > TOKEN_MAX_NOTE)
         return error_set(err, EINVAL, "a token's note of %zu characters", strlen(options->note));
     return 0;
@@ -108,9 +113,11 @@ int token_list(struct database *database, void (*visit)(void *context, const str
             .used = (unsigned)sqlite3_column_int64(list, 4),
             .is_revoked = sqlite3_column_int(list, 5) != 0,
             .note = (const char *)sqlite3_column_text(list, 6),
+            .machine = (const char *)sqlite3_column_text(list, 7),
         };
         statement_text(list, 0, row.id, sizeof(row.id));
         row.note = row.note ? row.note : "";
+        row.machine = row.machine ? row.machine : "";
         visit(context, &row);
     }
     return found;
@@ -164,6 +171,7 @@ int token_revoke_agents(struct database *database, const char *id, unsigned *age
 struct found_token {
     char id[16];
     const char *fault; /* NULL: good */
+    uint32_t machine;  /* 0: none */
 };
 
 /* When it was made does not count: a clock set back since must not lock everybody out. */
@@ -192,6 +200,7 @@ static int find_token(struct database *database, const char *token, struct found
     if (result == 1 && is_token) {
         statement_text(row, 0, found->id, sizeof(found->id));
         found->fault = fault_of(row, database_now(database));
+        found->machine = (uint32_t)sqlite3_column_int64(row, 5);
     }
     return 0;
 }
@@ -214,6 +223,8 @@ static int use_token(struct database *database, const uint8_t identity[WIRE_IDEN
     }
     *admission = ADMISSION_GRANTED;
     if (statement_run(database, STATEMENT_TOKEN_USE, err, "t", found.id) != 0)
+        return -1;
+    if (found.machine && machine_rekey(database, found.machine, identity, err) != 0)
         return -1;
     return agent_admit(database, identity, found.id, err);
 }

@@ -605,6 +605,51 @@ static void test_machines_are_interrupted_when_the_server_starts(void **state)
     }
 }
 
+/* --- a new key for an old machine --- */
+
+static void test_token_made_for_a_machine_hands_it_to_a_new_key(void **state)
+{
+    struct place *place = *state;
+    char first[WIRE_TOKEN_LENGTH + 1], again[WIRE_TOKEN_LENGTH + 1], id[16], name[64];
+    struct listing listing = {0};
+    struct error err = {0};
+    create(place, NULL, first, id);
+    assert_int_equal(use(place, 1, first), ADMISSION_GRANTED);
+    uint32_t number = claim(place, 1, "web01", name);
+    create(place, &(struct token_options){.machine = "web01"}, again, id);
+    assert_int_equal(token_list(place->database, keep_token, &listing, NULL), 0);
+    assert_int_equal(listing.count, 2);
+    assert_int_equal(use(place, 2, again), ADMISSION_GRANTED);
+    assert_int_equal(claim(place, 2, "web01", name), number);
+    assert_string_equal(name, "web01");
+    assert_int_equal(known(place, 1), ADMISSION_REFUSED);
+    assert_refused(place, 3, again, "used up");
+    assert_int_equal(
+        token_create(place->database, &(struct token_options){.machine = "web02"}, again, id, &err),
+        -1);
+    assert_int_equal(err.errnum, ENOENT);
+    assert_int_equal(token_create(place->database,
+                                  &(struct token_options){.machine = "web01", .uses = 2}, again, id,
+                                  &err),
+                     -1);
+}
+
+static void test_approval_can_hand_a_machine_to_a_new_key(void **state)
+{
+    struct place *place = *state;
+    char name[64], code[AGENT_CODE_SIZE];
+    struct error err = {0};
+    uint32_t number = claim(place, 1, "web01", name);
+    agent_code(identity_of(2), code);
+    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.2:1", NULL), 0);
+    assert_int_equal(agent_approve_as(place->database, code, "web02", &err), -1);
+    assert_int_equal(err.errnum, ENOENT);
+    assert_int_equal(known(place, 2), ADMISSION_NEEDED);
+    assert_int_equal(agent_approve_as(place->database, code, "web01", &err), 0);
+    assert_int_equal(known(place, 2), ADMISSION_GRANTED);
+    assert_int_equal(claim(place, 2, "other", name), number);
+}
+
 /* --- twins --- */
 
 static void set_ids(struct place *place, uint32_t number, const char *uuid, const char *serial,
@@ -828,6 +873,8 @@ int main(void)
         TEST(test_machine_disks_come_back_as_set),
         TEST(test_machine_visit_gives_each_with_its_disks),
         TEST(test_machines_are_interrupted_when_the_server_starts),
+        TEST(test_token_made_for_a_machine_hands_it_to_a_new_key),
+        TEST(test_approval_can_hand_a_machine_to_a_new_key),
         TEST(test_machine_twins_are_told),
         TEST(test_machine_placeholders_make_no_twins),
         TEST(test_token_is_used_exactly_often_by_two_connections),
