@@ -159,6 +159,7 @@ void finish_fini(struct finish *finish)
     finish->convert.draft = (struct machine_draft){.folder_fd = -1};
     convert_fini(&finish->convert);
     guest_free(finish->before);
+    guest_free(finish->tested);
     received_fini(&finish->received);
     for (size_t i = 0; i < WIRE_MAX_DISKS; i++)
         free(finish->paths[i]);

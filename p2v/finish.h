@@ -30,6 +30,7 @@ struct finish {
     struct finish_place place;
     struct received received;
     struct guest *before; /* of an update: the machine's definition until now */
+    struct guest *tested; /* as it was started; the boot test's result borrows from it */
     char *paths[WIRE_MAX_DISKS];
     bool is_only_tested; /* everything else was done by an earlier run */
 };

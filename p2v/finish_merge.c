@@ -62,7 +62,7 @@ static int replace_file(const struct finish_place *place, const char *name, stru
 /* What belonged to the state before, and the overlays of a `rehost fix` of it. */
 static int drop_old(const struct finish_place *place, struct error *err)
 {
-    static const char *const old[] = {MACHINE_BOOT_LOG, FINISH_UNTESTED, NULL};
+    static const char *const old[] = {MACHINE_BOOT_LOG, FINISH_UNTESTED, FINISH_MARK, NULL};
     return finish_folder_drop(place->base_fd, old, err) != 0
                ? -1
                : finish_folder_drop_disks(place->base_fd, ".fixed.qcow2", err);

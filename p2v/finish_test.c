@@ -47,14 +47,15 @@ static void limit_hardware(struct guest *guest)
     guest->cores = cpus;
 }
 
-/* A copy of its own for the test. NULL with err. */
-static struct guest *test_guest(const struct guest *guest, struct error *err)
+/* A definition of its own for the test, finish->tested. */
+static int make_tested(struct finish *finish, struct error *err)
 {
-    AUTO_FREE char *text = guest_format(guest, err);
-    struct guest *copy = text ? guest_parse(text, strlen(text), true, err) : NULL;
-    if (copy)
-        limit_hardware(copy);
-    return copy;
+    AUTO_FREE char *text = guest_format(finish->convert.guest, err);
+    finish->tested = text ? guest_parse(text, strlen(text), true, err) : NULL;
+    if (!finish->tested)
+        return -1;
+    limit_hardware(finish->tested);
+    return 0;
 }
 
 /* --- an update: the fixers' overlays over the update's over the machine's own disks --- */
@@ -90,13 +91,12 @@ int finish_test_update(struct finish *finish, struct error *err)
     struct convert *convert = &finish->convert;
     if (!convert_is_test_wanted(convert))
         return CLI_DONE;
-    AUTO_PTR(guest) guest = test_guest(convert->guest, err);
-    if (!guest)
+    if (make_tested(finish, err) != 0)
         return -1;
     finish_tell_stage(finish, "testing");
-    name_overlays(finish, guest);
-    name_variables(finish, guest);
-    if (convert_boot(convert, guest, finish->place.parent, finish->place.folder, err) != 0)
+    name_overlays(finish, finish->tested);
+    name_variables(finish, finish->tested);
+    if (convert_boot(convert, finish->tested, finish->place.parent, finish->place.folder, err) != 0)
         return -1;
     if (!convert->is_boot_tested || convert->boot.is_ok)
         return CLI_DONE;
@@ -137,11 +137,10 @@ static int run_test(struct finish *finish, struct error *err)
 {
     static const char *const mark[] = {FINISH_UNTESTED, NULL};
     struct convert *convert = &finish->convert;
-    AUTO_PTR(guest) guest = test_guest(convert->guest, err);
-    if (!guest)
+    if (make_tested(finish, err) != 0)
         return -1;
     finish_tell_stage(finish, "testing");
-    if (convert_boot(convert, guest, finish->place.final, finish->place.final, err) != 0)
+    if (convert_boot(convert, finish->tested, finish->place.final, finish->place.final, err) != 0)
         return -1;
     return finish_folder_drop(finish->place.folder_fd, mark, err);
 }
