@@ -258,6 +258,21 @@ static uint16_t count_bits(const struct wire_want *want)
     return count;
 }
 
+/* What is safe and done with is forgotten; the last of it is where to go on from. */
+static void drop_safe(struct disk_offer *offer)
+{
+    while (offer->count > 0) {
+        const struct entry *entry = entry_at(offer, 0);
+        if (!is_done(entry) || entry->end > offer->safe_sequence)
+            return;
+        offer->safe_position = entry->position;
+        offer->safe_sum = entry->sum;
+        offer->unsafe -= entry->sent;
+        offer->head = (offer->head + 1) % MAX_ENTRIES;
+        offer->count--;
+    }
+}
+
 int disk_offer_wanted(struct disk_offer *offer, const struct wire_want *want, uint64_t *first,
                       struct error *err)
 {
@@ -271,14 +286,19 @@ int disk_offer_wanted(struct disk_offer *offer, const struct wire_want *want, ui
         return error_set(err, EPROTO,
                          "WANT %" PRIu64 " for %u chunks, where %" PRIu64 " for %u was due",
                          want->sequence, want->count, entry->begin, entry->count);
+    uint16_t missing = count_bits(want);
+    if (missing > 0 && entry->begin < offer->safe_sequence)
+        return error_set(err, EPROTO, "WANT %" PRIu64 " for what was told safe", want->sequence);
     entry->is_answered = true;
-    entry->missing = count_bits(want);
+    entry->missing = missing;
     offer->offered -= (uint64_t)entry->count * CHUNK_SIZE;
     offer->answered = entry->end;
     *first = entry->first;
+    drop_safe(offer);
     return 0;
 }
 
+/* A SAFE may overtake the WANT that asks for nothing: then it counts once that has come. */
 int disk_offer_safe(struct disk_offer *offer, const struct wire_safe *safe, struct error *err)
 {
     if (safe->sequence < offer->safe_sequence || safe->sequence > offer->sequence)
@@ -286,18 +306,11 @@ int disk_offer_safe(struct disk_offer *offer, const struct wire_safe *safe, stru
                          safe->sequence, offer->safe_sequence, offer->sequence);
     unsigned end = find_entry(offer, safe->sequence);
     for (unsigned i = 0; i < end; i++)
-        if (!is_done(entry_at(offer, i)))
+        if (entry_at(offer, i)->missing > 0)
             return error_set(err, EPROTO, "SAFE %" PRIu64 " while %" PRIu64 " is not sent",
                              safe->sequence, entry_at(offer, i)->begin);
-    for (; end > 0; end--) {
-        const struct entry *entry = entry_at(offer, 0);
-        offer->safe_position = entry->position;
-        offer->safe_sum = entry->sum;
-        offer->unsafe -= entry->sent;
-        offer->head = (offer->head + 1) % MAX_ENTRIES;
-        offer->count--;
-    }
     offer->safe_sequence = safe->sequence;
+    drop_safe(offer);
     return 0;
 }
 

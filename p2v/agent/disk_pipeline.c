@@ -163,6 +163,8 @@ static int begin_run(struct disk_pipeline *pipeline, const struct pipeline_pass 
     reset_locked(pipeline);
     pipeline->run = *run;
     pipeline->position = disk_offer_position(pipeline->options.offer);
+    pipeline->most_names =
+        (unsigned)min_u64(run->window_bytes / CHUNK_SIZE / OFFERS_IN_WINDOW, OFFER_CHUNKS);
     pipeline->counts.done_bytes = pipeline->counts.safe_bytes;
     copy_cursor_fini(cursor);
     int result = copy_cursor_init(cursor, pipeline->options.block, pipeline->used, NULL, err);

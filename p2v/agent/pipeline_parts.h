@@ -18,8 +18,10 @@
 
 #include <pthread.h>
 
-/* Chunks in one OFFER when there is more to say, and bytes of frames kept to be sent. */
+/* Chunks in one OFFER when there is more to say, and bytes of frames kept to be sent. An offer
+ * becomes safe as a whole: several have to fit into the window. */
 #define OFFER_CHUNKS 64u
+#define OFFERS_IN_WINDOW 4u
 #define MAX_FRAMES_BYTES (256u << 10)
 
 /* Wanted and not sent: enough to keep the link busy, few enough to stay in the cores' caches. On a
@@ -98,7 +100,7 @@ struct disk_pipeline {
     struct open_run open_run;
     struct chunk_name names[OFFER_CHUNKS];
     uint64_t names_first;
-    unsigned name_count;
+    unsigned name_count, most_names;
     struct text frames; /* to be sent */
     bool is_pass_sent;
 

@@ -98,7 +98,7 @@ static int add_name(struct disk_pipeline *pipeline, struct unit *unit, unsigned 
         pipeline->names_first = chunk;
     pipeline->names[pipeline->name_count++] = unit->names[index];
     add_piece(pipeline, unit, index);
-    return pipeline->name_count == OFFER_CHUNKS ? pipeline_flush_locked(pipeline, err) : 0;
+    return pipeline->name_count == pipeline->most_names ? pipeline_flush_locked(pipeline, err) : 0;
 }
 
 static int publish_chunk(struct disk_pipeline *pipeline, struct unit *unit, unsigned index,
