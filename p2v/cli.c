@@ -20,6 +20,7 @@ const struct command *const commands[] = {
     &command_fix,
     &command_define,
     &command_verify,
+    &command_serve,
     &command_send,
     &command_finish,
     &command_token,

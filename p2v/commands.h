@@ -13,7 +13,7 @@ extern const struct command command_inspect, command_convert, command_fix, comma
 extern const struct command command_send;
 
 /* Beside a server. */
-extern const struct command command_finish;
+extern const struct command command_serve, command_finish;
 extern const struct command command_token, command_status, command_approve;
 
 /* cmd_list.c */
