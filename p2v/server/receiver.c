@@ -205,7 +205,7 @@ static int try_copy(struct receiver *receiver, struct copies *copies, uint64_t f
     if (!copies->buffer)
         copies->buffer = malloc((size_t)WIRE_MAX_DATA * CHUNK_SIZE);
     if (!copies->buffer ||
-        !sources_read(receiver, &names[at], copies->buffer + copies->length, length))
+        !pool_sources_read(receiver, &names[at], copies->buffer + copies->length, length))
         return 0;
     if (copies->count++ == 0)
         copies->first = first + at;
@@ -366,7 +366,7 @@ int receiver_run(struct receiver *receiver, uint64_t first, uint64_t count, enum
 
 void receiver_seal(struct receiver *receiver)
 {
-    sources_close(&receiver->sources);
+    pool_sources_close(&receiver->sources);
     pthread_mutex_lock(&receiver->commit_lock);
     ledger_seal(receiver->ledger);
     pthread_mutex_unlock(&receiver->commit_lock);

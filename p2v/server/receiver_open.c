@@ -74,7 +74,7 @@ void receiver_close(struct receiver *receiver)
 {
     if (!receiver)
         return;
-    sources_close(&receiver->sources);
+    pool_sources_close(&receiver->sources);
     image_close(receiver->image);
     ledger_close(receiver->ledger);
     extents_fini(&receiver->skipped);

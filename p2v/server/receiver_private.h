@@ -36,7 +36,7 @@ struct source {
  * The last few images looked into. They are opened without locks and closed at every checkpoint,
  * so that they neither hinder their own update nor hold a removed image's space for long.
  */
-struct sources {
+struct pool_sources {
     struct source items[SOURCES_MAX];
     size_t next; /* to be replaced */
 };
@@ -58,7 +58,7 @@ struct receiver {
     struct ledger *ledger;
     struct disksum digest;  /* over what the ledger says now */
     struct extents skipped; /* bytes */
-    struct sources sources;
+    struct pool_sources sources;
 
     pthread_mutex_t commit_lock; /* sealing and committing take turns */
     _Atomic bool has_failed;     /* what a sync could not write is lost: only opening anew helps */
@@ -71,9 +71,9 @@ void receiver_uncount(struct receiver *receiver, uint64_t index, const struct le
 size_t receiver_chunk_length(const struct receiver *receiver, uint64_t index);
 
 /* receiver_sources.c */
-void sources_close(struct sources *sources);
+void pool_sources_close(struct pool_sources *sources);
 /* Reads a chunk of that content from some machine; false when none has it. */
-bool sources_read(struct receiver *receiver, const struct chunk_name *name, void *buffer,
-                  size_t length);
+bool pool_sources_read(struct receiver *receiver, const struct chunk_name *name, void *buffer,
+                       size_t length);
 
 #endif

@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-void sources_close(struct sources *sources)
+void pool_sources_close(struct pool_sources *sources)
 {
     for (size_t i = 0; i < SOURCES_MAX; i++)
         image_close(sources->items[i].image);
-    *sources = (struct sources){0};
+    *sources = (struct pool_sources){0};
 }
 
 /* Others may be writing to it: what is read is checked anyway. */
@@ -33,7 +33,7 @@ static struct image *open_source(const char *path)
 
 static struct image *find_source(struct receiver *receiver, const struct chunk_place *place)
 {
-    struct sources *sources = &receiver->sources;
+    struct pool_sources *sources = &receiver->sources;
     struct source *source;
     char path[PATH_MAX];
 
@@ -51,8 +51,8 @@ static struct image *find_source(struct receiver *receiver, const struct chunk_p
     return source->image;
 }
 
-bool sources_read(struct receiver *receiver, const struct chunk_name *name, void *buffer,
-                  size_t length)
+bool pool_sources_read(struct receiver *receiver, const struct chunk_name *name, void *buffer,
+                       size_t length)
 {
     struct chunk_place place;
     struct chunk_name found;
