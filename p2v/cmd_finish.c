@@ -55,6 +55,12 @@ static bool has_failed(const struct finish *finish)
     return finish->convert.is_boot_tested && !finish->convert.boot.is_ok;
 }
 
+static bool was_tested(const struct finish *finish)
+{
+    const char *result = json_string_value(json_object_get(finish->convert.report, "boot_test"));
+    return !finish->convert.is_boot_tested && result && strcmp(result, "passed") == 0;
+}
+
 static void print_result(const struct finish *finish)
 {
     const struct convert *convert = &finish->convert;
@@ -68,7 +74,10 @@ static void print_result(const struct finish *finish)
     print_received(finish);
     if (!finish->is_only_tested)
         convert_print_fixed(convert);
-    convert_print_tested(convert);
+    if (was_tested(finish))
+        printf("tested   by an earlier run\n");
+    else
+        convert_print_tested(convert);
     if (has_failed(finish) && finish->place.is_update)
         printf("%s: as it was before\n", finish->place.final);
     else

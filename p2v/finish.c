@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "p2v/finish_folder.h"
+#include "p2v/finish_merge.h"
 #include "p2v/interrupt.h"
 #include "p2v/server/pool.h"
 
@@ -134,6 +135,9 @@ int finish_put_in_place(struct finish *finish, struct error *err)
     bool is_test_due = !finish->place.is_update && convert_is_test_wanted(convert);
     if (interrupt_is_requested())
         return error_set(err, ECANCELED, "stopped");
+    if (finish->place.is_update &&
+        finish_merge_check_space(&finish->place, convert->disk_count, err) != 0)
+        return -1;
     if (convert->fix == CONVERT_FIXED && fix_disks_seal(convert->fix_disks, err) != 0)
         return -1;
     if ((is_test_due && mark(finish, FINISH_UNTESTED, err) != 0) ||

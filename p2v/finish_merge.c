@@ -5,6 +5,7 @@
  */
 #include "p2v/finish_merge.h"
 
+#include "base/bytes.h"
 #include "base/io.h"
 #include "base/own.h"
 #include "base/text.h"
@@ -15,10 +16,41 @@
 #include "p2v/report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define MERGE_MAX_FILE ((size_t)64 << 20)
+
+/* Tables and the JSON files, beside the data. */
+#define MERGE_RESERVE (16 * MIB)
+
+int finish_merge_check_space(const struct finish_place *place, size_t disk_count, struct error *err)
+{
+    struct statvfs space;
+    uint64_t needed = MERGE_RESERVE;
+    char needed_text[32], available_text[32];
+    if (fstatvfs(place->folder_fd, &space) != 0)
+        return error_set(err, errno, "statvfs %s", place->folder);
+    for (size_t i = 0; i < disk_count; i++) {
+        struct stat stat;
+        AUTO_FREE char *name = text_format("disk%zu.qcow2", i);
+        if (fstatat(place->folder_fd, name, &stat, AT_SYMLINK_NOFOLLOW) != 0)
+            return error_set(err, errno, "%s/%s", place->folder, name);
+        needed += (uint64_t)stat.st_blocks * 512;
+    }
+    uint64_t available = (uint64_t)space.f_bavail * space.f_frsize;
+    if (needed <= available)
+        return 0;
+    error_set(err, 0, "no space to merge it into %s: up to %s are needed, %s are available",
+              place->final, bytes_format(needed, needed_text, sizeof(needed_text)),
+              bytes_format(available, available_text, sizeof(available_text)));
+    if (err)
+        err->errnum = ENOSPC;
+    return -1;
+}
 
 /* The machine's image below an update's one; its place is in the definition. */
 static int merge_disk(const struct finish_place *place, const struct guest *guest, size_t index,

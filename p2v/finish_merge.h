@@ -16,4 +16,8 @@
 int finish_merge(struct finish_place *place, const struct guest *guest, struct log *log,
                  struct error *err);
 
+/* Is there room in the machine for what the update stores? -1 with ENOSPC: nothing was changed. */
+int finish_merge_check_space(const struct finish_place *place, size_t disk_count,
+                             struct error *err);
+
 #endif

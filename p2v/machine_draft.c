@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "p2v/machine.h"
+#include "p2v/server/pool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -31,6 +32,9 @@ static int is_empty(int folder_fd)
     closedir(folder);
     return !is_found;
 }
+
+/* Of a disk that is being received; the first is there from the beginning. */
+#define MACHINE_LEDGER "disk0.ledger"
 
 bool machine_folder_is_ours(int folder_fd)
 {
@@ -82,6 +86,10 @@ static int take_leftover(struct machine_draft *draft, struct log *log, struct er
         return 0;
     if (!machine_folder_is_ours(fd))
         return error_set(err, 0, "%s is in the way and not a left-over of a conversion",
+                         draft->partial);
+    /* A transfer takes hours, and goes on after a cut. */
+    if (folder_has(fd, POOL_RECEIVED) || folder_has(fd, MACHINE_LEDGER))
+        return error_set(err, 0, "%s was received by rehost serve and is not a conversion's",
                          draft->partial);
     log_info(log, "removing %s, left over by an interrupted run", draft->partial);
     if (folder_remove(AT_FDCWD, draft->partial, err) != 0)

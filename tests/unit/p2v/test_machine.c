@@ -301,9 +301,24 @@ static void test_folder_remove_does_not_follow_links(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
+static void test_machine_draft_leaves_what_was_received_alone(void **state)
+{
+    struct place *place = *state;
+    struct machine_draft draft;
+    struct error err = {0};
+    put(place->partial, ".rehost-draft", "");
+    put(place->partial, "disk0.ledger", "hours of a transfer");
+    assert_int_equal(machine_draft_open(&draft, place->final, true, NULL, &err), -1);
+    assert_non_null(strstr(err.text, "rehost serve"));
+    AUTO_FREE char *ledger = path_join(place->partial, "disk0.ledger");
+    assert_true(exists(ledger));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_machine_draft_leaves_what_was_received_alone, start,
+                                        stop),
         TEST(test_draft_appears_under_its_name_when_published),
         TEST(test_draft_leaves_nothing_when_it_is_given_up),
         TEST(test_draft_takes_a_name_with_slashes_behind_it),
