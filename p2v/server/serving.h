@@ -97,7 +97,8 @@ struct transfer {
     uint32_t number;
     char name[64], twin[64];
     enum transfer_state state;
-    unsigned users; /* connections; it is not forgotten while there are any */
+    unsigned users;   /* connections; it is not forgotten while there are any */
+    bool is_expelled; /* by somebody who waits for its users to go, and removes it then */
     struct connection *control;
     struct transfer_disk *disks;
     size_t disk_count;

@@ -116,7 +116,7 @@ void transfer_leave(struct connection *connection)
     pthread_mutex_unlock(&server->lock);
 }
 
-static void remove_session(struct server *server, struct transfer *transfer)
+static void remove_transfer(struct server *server, struct transfer *transfer)
 {
     struct transfer **place = &server->transfers;
     while (*place != transfer)
@@ -238,6 +238,28 @@ static void set_disks(struct transfer *transfer, const struct wire_machine *mach
     }
 }
 
+/* The machine was handed to a new key: who still sends it with the old one ends. */
+static void expel_former(struct server *server, uint32_t number)
+{
+    pthread_mutex_lock(&server->lock);
+    struct transfer *former = server->transfers;
+    while (former && former->number != number)
+        former = former->next;
+    for (struct connection *other = server->connections; former && other; other = other->next) {
+        if (other->transfer == former && other->wake == WAKE_NONE)
+            connection_wake(other, WAKE_REPLACED);
+    }
+    if (former)
+        former->is_expelled = true;
+    while (former && former->users > 0)
+        pthread_cond_wait(&server->changed, &server->lock);
+    if (former)
+        remove_transfer(server, former);
+    pthread_mutex_unlock(&server->lock);
+    if (former)
+        transfer_free(former);
+}
+
 struct opening {
     struct server *server;
     struct transfer *transfer;
@@ -256,6 +278,7 @@ static int open_folder(void *context, struct error *err)
     if (claim_name(server, transfer, machine, inventory, &is_new, err) != 0 ||
         is_renewed(server, transfer->number, machine, &renewed, err) != 0)
         return -1;
+    expel_former(server, transfer->number);
     machine_log_init(&transfer->log, server->log_folder_fd, transfer->name, server->log);
     if (intake_open(&transfer->intake, &server->pool, transfer->name, renewed, &transfer->log.log,
                     err) != 0 ||
@@ -307,11 +330,14 @@ static int expel(struct connection *connection, struct transfer *transfer, struc
         if (other->transfer == transfer && other->wake == WAKE_NONE)
             connection_wake(other, WAKE_ENDED);
     }
+    transfer->is_expelled = true;
     while (transfer->users > 0) {
-        if (connection_wait(connection, err) != 0)
+        if (connection_wait(connection, err) != 0) {
+            transfer->is_expelled = false;
             return -1;
+        }
     }
-    remove_session(server, transfer);
+    remove_transfer(server, transfer);
     return 0;
 }
 
@@ -373,7 +399,7 @@ int transfer_claim(struct connection *connection, const struct wire_machine *mac
 
 static bool may_drop(const struct transfer *transfer, bool is_all)
 {
-    if (transfer->users > 0)
+    if (transfer->users > 0 || transfer->is_expelled)
         return false;
     bool is_done = transfer->state == TRANSFER_RECEIVED && transfer->has_result;
     return is_all || is_done || clock_ms() - transfer->idle_since_ms > SERVER_IDLE_MS;
@@ -386,7 +412,7 @@ static struct transfer *take_droppable(struct server *server, bool is_all)
     while (transfer && !may_drop(transfer, is_all))
         transfer = transfer->next;
     if (transfer)
-        remove_session(server, transfer);
+        remove_transfer(server, transfer);
     pthread_mutex_unlock(&server->lock);
     return transfer;
 }

@@ -36,7 +36,7 @@ static int reopen(void *context, struct error *err)
 }
 
 /* Under server.lock, given up meanwhile. */
-static int reopen_session(struct connection *connection, struct error *err)
+static int reopen_transfer(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
     struct transfer *transfer = connection->transfer;
@@ -135,7 +135,7 @@ static int wait_for_disk(struct connection *connection, struct transfer_disk *di
         if (transfer->state == TRANSFER_FINISHING)
             return error_set(err, EBUSY, "the machine is being put together");
         if (transfer->state == TRANSFER_RECEIVED) {
-            result = reopen_session(connection, err);
+            result = reopen_transfer(connection, err);
             continue;
         }
         if (disk->owner && disk->owner->wake == WAKE_NONE)
