@@ -239,8 +239,9 @@ void send_progress_update(struct send_progress *progress, size_t disk,
     row->now = *figures;
     row->is_known = true;
     update_rate(row, now);
+    bool is_over = figures->phase == SENDER_DISK_DONE || figures->phase == SENDER_DISK_FAILED;
     if (progress->mode == PROGRESS_JSON &&
-        (!row->is_printed || now - row->printed >= JSON_INTERVAL))
+        (!row->is_printed || (!is_over && now - row->printed >= JSON_INTERVAL)))
         print_json(progress, row, now);
     if (progress->mode == PROGRESS_BAR && now - progress->drawn >= DRAW_INTERVAL) {
         progress->drawn = now;

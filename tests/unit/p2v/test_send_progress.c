@@ -168,11 +168,13 @@ static void test_send_progress_json_lines_come_once_a_second_and_at_every_change
     assert_non_null(strstr(take_output(fd), "\"sending\""));
     send_progress_update(&progress, 0, &now, 100.5);
     assert_string_equal(take_output(fd), "");
+    send_progress_update(&progress, 0, &now, 101.2);
+    assert_non_null(strstr(take_output(fd), "\"sending\""));
     now.phase = SENDER_DISK_DONE;
-    send_progress_update(&progress, 0, &now, 100.6);
+    send_progress_update(&progress, 0, &now, 101.3);
     assert_non_null(strstr(take_output(fd), "\"done\""));
-    send_progress_update(&progress, 0, &now, 101.7);
-    assert_non_null(strstr(take_output(fd), "\"done\""));
+    send_progress_update(&progress, 0, &now, 109);
+    assert_string_equal(take_output(fd), ""); /* nothing more is to come */
     close(fd);
 }
 
