@@ -16,7 +16,6 @@ _rehost() {
         --for) words=$("$program" targets 2>/dev/null | cut -d' ' -f1) ;;
         --format | --source-format) words=$("$program" formats 2>/dev/null | cut -d' ' -f1) ;;
         --progress) words="auto bar json none" ;;
-        --compress) [ "$command" = send ] && words="auto none 1 3" ;;
         --backing-folder | --pool | --state)
             mapfile -t COMPREPLY < <(compgen -d -- "$current")
             return
