@@ -7,6 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+bool status_has_ended(enum machine_state state)
+{
+    return state == MACHINE_DONE || state == MACHINE_WARNED || state == MACHINE_FAILED;
+}
+
+static bool is_received(enum machine_state state)
+{
+    return status_has_ended(state) || state == MACHINE_RECEIVED || state == MACHINE_FIXING ||
+           state == MACHINE_DESCRIBING || state == MACHINE_TESTING;
+}
+
 /* --- reading --- */
 
 static void add_machine(void *context, const struct machine_row *row)
@@ -22,7 +33,11 @@ static void add_disk(void *context, const struct machine_disk_row *disk)
     struct status *status = context;
     struct status_machine *machine = &status->machines[status->machine_count - 1];
     machine->disks = memory_grow(machine->disks, machine->disk_count + 1, sizeof(*disk));
-    machine->disks[machine->disk_count++] = *disk;
+    struct machine_disk_row *added = &machine->disks[machine->disk_count++];
+    *added = *disk;
+    /* Nothing is received before all of it is safe; the last figures may be older than that. */
+    if (is_received(machine->row.state))
+        added->done_bytes = added->safe_bytes = added->total_bytes;
 }
 
 static void add_waiting(void *context, const char *code, const char *address, int64_t since)
@@ -56,11 +71,6 @@ void status_fini(struct status *status)
 }
 
 /* --- JSON --- */
-
-bool status_has_ended(enum machine_state state)
-{
-    return state == MACHINE_DONE || state == MACHINE_WARNED || state == MACHINE_FAILED;
-}
 
 static json_t *disk_to_json(const struct machine_disk_row *disk)
 {

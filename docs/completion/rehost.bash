@@ -13,7 +13,9 @@ _rehost() {
         words="$("$program" --list-commands 2>/dev/null) help --help --version"
     else
         case $previous in
-        --for) words=$("$program" targets 2>/dev/null | cut -d' ' -f1) ;;
+        --for)
+            [ "$command" != define ] || words=$("$program" targets 2>/dev/null | cut -d' ' -f1)
+            ;;
         --format | --source-format) words=$("$program" formats 2>/dev/null | cut -d' ' -f1) ;;
         --progress) words="auto bar json none" ;;
         --backing-folder | --pool | --state)

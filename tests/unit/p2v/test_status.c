@@ -4,8 +4,10 @@
  */
 #include "base/bytes.h"
 #include "base/own.h"
+#include "p2v/machine.h"
 #include "p2v/status.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -206,6 +208,37 @@ static void test_status_json_has_a_result_only_at_the_end(void **state)
     assert_string_equal(json_string_value(json_object_get(row, "state")), "warned");
 }
 
+/* The last second's figures stay in the database; that all is there is told by the state. */
+static void test_status_of_a_received_machine_is_all_of_it(void **state)
+{
+    (void)state;
+    static const uint8_t identity[WIRE_IDENTITY_SIZE] = {1};
+    char folder[] = "/tmp/rehost-test.XXXXXX", name[64];
+    struct pool pool;
+    uint32_t number;
+    bool is_new;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(pool_open(&pool, folder, POOL_SERVE, NULL), 0);
+    struct database *database = database_open(&pool, POOL_SERVE, NULL);
+    assert_int_equal(
+        machine_claim(database, identity, "web01", NULL, NULL, &number, name, &is_new, NULL), 0);
+    machine.row.number = number;
+    assert_int_equal(machine_set_disks(database, number, disks, 2, NULL), 0);
+    for (int i = 0; i < MACHINE_STATE_END; i++) {
+        AUTO(status) read;
+        machine.row.state = (enum machine_state)i;
+        assert_int_equal(machine_set(database, &machine.row, NULL), 0);
+        assert_int_equal(status_read(&read, database, NULL), 0);
+        assert_int_equal(read.machine_count, 1);
+        assert_int_equal(read.machines[0].disk_count, 2);
+        assert_int_equal(read.machines[0].disks[0].safe_bytes,
+                         i >= MACHINE_RECEIVED ? 1000 * MIB : 400 * MIB);
+    }
+    database_close(database);
+    pool_fini(&pool);
+    folder_remove(AT_FDCWD, folder, NULL);
+}
+
 static void test_status_percent_is_hundred_only_when_all_is_there(void **state)
 {
     (void)state;
@@ -249,6 +282,7 @@ int main(void)
         TEST(test_status_escapes_what_an_agent_said),
         TEST(test_status_json_has_the_documented_names),
         TEST(test_status_json_has_a_result_only_at_the_end),
+        TEST(test_status_of_a_received_machine_is_all_of_it),
         TEST(test_status_percent_is_hundred_only_when_all_is_there),
         TEST(test_status_age_has_one_unit),
     };
