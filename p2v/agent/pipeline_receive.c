@@ -2,11 +2,10 @@
  *
  * What the server says on a disk's connection, until the pass has ended one way or another.
  */
-#include "p2v/agent/pipeline_parts.h"
-
 #include "base/checked.h"
 #include "base/clock.h"
 #include "p2v/agent/compressor.h"
+#include "p2v/agent/pipeline_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,9 +24,9 @@ static void note_answer(struct disk_pipeline *pipeline, const struct piece *piec
 /* Without compression, and nothing left over from when there was, pieces are ready at once. */
 static void queue_wanted(struct disk_pipeline *pipeline, uint64_t from)
 {
-    bool is_plain = !pipeline->options.shared->can_compress ||
-                    (atomic_load(&pipeline->options.shared->step) == 0 &&
-                     pipeline->compress_at == from);
+    bool is_plain =
+        !pipeline->options.shared->can_compress ||
+        (atomic_load(&pipeline->options.shared->step) == 0 && pipeline->compress_at == from);
     if (!is_plain) {
         pthread_cond_broadcast(&pipeline->can_compress);
         return;
@@ -75,8 +74,7 @@ static void count_safe(struct disk_pipeline *pipeline)
                safe)
         pipeline->safe_before += chunks->items[pipeline->safe_index++].length;
     uint64_t before = pipeline->safe_before;
-    if (pipeline->safe_index < chunks->count &&
-        chunks->items[pipeline->safe_index].offset < safe)
+    if (pipeline->safe_index < chunks->count && chunks->items[pipeline->safe_index].offset < safe)
         before += safe - chunks->items[pipeline->safe_index].offset;
     uint64_t total = pipeline->counts.total_bytes;
     pipeline->counts.safe_bytes =
