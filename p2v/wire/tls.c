@@ -55,7 +55,7 @@ static struct tls *tls_new(int fd, SSL_CTX *context, struct error *err)
     struct tls *tls = memory_new(1, sizeof(*tls));
 
     tls->fd = fd;
-    tls->rekey_bytes = TLS_REKEY_BYTES;
+    tls->rekey_records = TLS_REKEY_RECORDS;
     tls->heard_ms = clock_ms();
     pthread_mutex_init(&tls->lock, NULL);
     buffer_make(&tls->in);

@@ -21,10 +21,10 @@
 
 /* Buffers begin small, for the handshake; the large ones hold what one system call moves. */
 #define TLS_BUFFER_SMALL (20u << 10)
-#define TLS_BUFFER_LARGE (256u << 10)
+#define TLS_BUFFER_LARGE (128u << 10)
 
-/* Well within the 2^24.5 records that RFC 8446, 5.5 allows a key with AES-GCM. */
-#define TLS_REKEY_BYTES ((uint64_t)64 << 30)
+/* Well within the 2^24.5 that RFC 8446, 5.5 allows a key with AES-GCM; 64 GiB of full ones. */
+#define TLS_REKEY_RECORDS ((uint64_t)1 << 22)
 
 #define TLS_MAX_CERTIFICATES (16u << 10) /* bytes of certificates taken from the other side */
 
@@ -52,7 +52,7 @@ struct tls {
 
     /* Sent by the writer without the lock; what was sent stays in place until then. */
     struct tls_buffer out;
-    uint64_t rekey_bytes, keyed_bytes; /* a new key after so many; written under this one */
+    uint64_t rekey_records, keyed_records; /* a new key after so many; made under this one */
 
     const uint8_t *pin; /* what the server's key must be; during the client's handshake */
     bool is_wrong_pin;

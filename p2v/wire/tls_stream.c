@@ -325,9 +325,8 @@ static int seal_record(struct tls *tls, const uint8_t *data, size_t length, stru
     size_t written = 0;
 
     ERR_clear_error();
-    tls->keyed_bytes += length;
-    if (tls->keyed_bytes > tls->rekey_bytes) {
-        tls->keyed_bytes = length;
+    if (++tls->keyed_records > tls->rekey_records) {
+        tls->keyed_records = 1;
         if (!SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED))
             return tls_error_set(err, EPROTO, "TLS key update");
     }
