@@ -320,6 +320,7 @@ static void test_64_mib_cross_in_both_directions_at_once_over_many_keys(void **s
         if (ends[i].write_status != 0 || ends[i].got != CROWD)
             fail_msg("'%s', '%s'", ends[i].write_err.text, ends[i].read_err.text);
         assert_memory_equal(ends[i].read, ends[1 - i].written, DIGEST_SIZE);
+        assert_true(ends[i].tls->keyed_records <= 300); /* of more than 4096 */
         tls_shut(ends[i].tls);
     }
     tls_close(ends[0].tls);
