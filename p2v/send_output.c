@@ -112,6 +112,8 @@ void send_show_stage(void *context, const char *machine, enum wire_stage stage, 
     send_progress_clear(&send->progress); /* the disks are done */
     send->progress.mode = send->progress.mode == PROGRESS_JSON ? PROGRESS_JSON : PROGRESS_NONE;
     pthread_mutex_unlock(&send->output);
-    log_info(&send->log, "%s: %s%s%s", machine, name, text && text[0] ? ": " : "",
-             text ? text : "");
+    if (text && text[0] && strcmp(text, machine) != 0)
+        log_info(&send->log, "%s: %s: %s", machine, name, text);
+    else
+        log_info(&send->log, "%s: %s", machine, name);
 }

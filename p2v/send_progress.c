@@ -136,7 +136,7 @@ void send_progress_format_bar(const struct send_row *row, struct text *out)
     default:
         text_addf(out, "%s  %s", row->name, send_phase_name(now->phase));
         add_text(now->text, out);
-        if (now->total_bytes)
+        if (now->safe_bytes)
             text_addf(out, "   safe to %u%%", percent(now->safe_bytes, now->total_bytes));
     }
 }

@@ -92,10 +92,12 @@ static void tell(const struct search *search, size_t range, const char *text)
 
 /* --- the groups' own blocks --- */
 
+/* Block 0 is no structure's but the first superblock's: the library's word for 'none'. */
 static void tell_structure(const struct search *search, blk64_t block, uint64_t count,
                            const char *what, dgrp_t group)
 {
-    size_t range = block ? range_of(search, block, count) : search->damage->count;
+    bool is_there = block != 0 || (group == 0 && what[0] == 's');
+    size_t range = is_there ? range_of(search, block, count) : search->damage->count;
     char text[80];
     if (range == search->damage->count)
         return;
