@@ -242,7 +242,11 @@ static int make_tables(struct database *database, struct error *err)
     int result = 0;
     if (sqlite3_exec(database->connection, database_schema, NULL, NULL, NULL) != SQLITE_OK)
         result = database_error(database, err);
-    return transaction_end(database, result, err);
+    if (transaction_end(database, result, err) != 0)
+        return -1;
+    /* Out of the log: a copy of the file alone is a database from the start. */
+    sqlite3_wal_checkpoint_v2(database->connection, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return 0;
 }
 
 static int check_tables(struct database *database, enum pool_access access, struct error *err)

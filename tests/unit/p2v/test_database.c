@@ -823,6 +823,27 @@ static void test_database_of_a_newer_rehost_is_refused_by_number(void **state)
     assert_null(database_open(&place->pool, POOL_USE, &err));
 }
 
+static void test_database_file_alone_is_a_database_from_the_start(void **state)
+{
+    struct place *place = *state;
+    char folder[] = "/tmp/rehost-test.XXXXXX";
+    struct pool pool;
+    struct error err = {0};
+    static char data[1 << 20];
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(pool_open(&pool, folder, POOL_SERVE, NULL), 0);
+    AUTO_CLOSE int from = openat(place->pool.state_fd, POOL_DATABASE, O_RDONLY | O_CLOEXEC);
+    AUTO_CLOSE int to =
+        openat(pool.state_fd, POOL_DATABASE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ssize_t length = read(from, data, sizeof(data));
+    assert_true(length > 0 && write(to, data, (size_t)length) == length);
+    struct database *database = database_open(&pool, POOL_USE, &err);
+    assert_non_null(database);
+    database_close(database);
+    pool_fini(&pool);
+    folder_remove(AT_FDCWD, folder, NULL);
+}
+
 static void test_database_that_is_none_is_refused(void **state)
 {
     struct place *place = *state;
@@ -881,6 +902,7 @@ int main(void)
         TEST(test_token_made_beside_the_server_works_in_it),
         TEST(test_database_keeps_what_was_told_before_a_kill),
         TEST(test_database_of_a_newer_rehost_is_refused_by_number),
+        TEST(test_database_file_alone_is_a_database_from_the_start),
         TEST(test_database_that_is_none_is_refused),
         TEST(test_database_is_not_made_for_who_only_uses_it),
     };
