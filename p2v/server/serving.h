@@ -223,6 +223,8 @@ int transfer_clear_disks(struct connection *connection, struct error *err);
 /* The disk is the connection's from now on, with an open receiver. */
 int transfer_take_disk(struct connection *connection, const struct wire_disk *message,
                        struct error *err);
+int transfer_open_receiver(struct server *server, struct transfer *transfer, size_t disk,
+                           struct error *err);
 /* A receiver that failed is closed; the next connection opens it anew. */
 void transfer_release_disk(struct connection *connection, size_t disk, bool is_receiver_good);
 

@@ -219,8 +219,8 @@ static int claim_name(struct server *server, struct transfer *transfer,
 static void note_ids(struct server *server, struct transfer *transfer, const json_t *inventory)
 {
     const json_t *dmi = json_object_get(inventory, "dmi");
-    const char *uuid = json_string_value(json_object_get(dmi, "system_uuid"));
-    const char *serial = json_string_value(json_object_get(dmi, "system_serial"));
+    const char *uuid = json_string_value(json_object_get(dmi, "uuid"));
+    const char *serial = json_string_value(json_object_get(dmi, "serial"));
     if (machine_set_ids(server->database, transfer->number, uuid ? uuid : "", serial ? serial : "",
                         transfer->twin, NULL) == 0 &&
         transfer->twin[0])
@@ -306,10 +306,12 @@ static int transfer_open(struct connection *connection, const struct wire_machin
         transfer_free(transfer);
         return own_failure(err);
     }
-    log_info(&transfer->log.log, "%s from %s: %zu disks%s",
+    log_info(&transfer->log.log, "%s from %s: %zu %s%s",
              transfer->intake.base ? "an update"
                                    : (transfer->intake.is_resumed ? "goes on" : "a new machine"),
-             connection->address, transfer->disk_count, transfer->intake.base ? " (over it)" : "");
+             connection->address, transfer->disk_count,
+             transfer->disk_count == 1 ? "disk" : "disks",
+             transfer->intake.base ? " (over it)" : "");
     pthread_mutex_lock(&server->lock);
     transfer->next = server->transfers;
     server->transfers = transfer;

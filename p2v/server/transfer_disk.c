@@ -79,24 +79,16 @@ static void make_disk_id(const struct wire_disk_info *info, uint8_t id[CHUNK_NAM
     memcpy(id, name.bytes, CHUNK_NAME_SIZE);
 }
 
-struct receiver_opening {
-    struct server *server;
-    struct transfer *transfer;
-    size_t disk;
-};
-
-static int open_receiver(void *context, struct error *err)
+int transfer_open_receiver(struct server *server, struct transfer *transfer, size_t index,
+                           struct error *err)
 {
-    const struct receiver_opening *opening = context;
-    struct server *server = opening->server;
-    struct transfer *transfer = opening->transfer;
-    struct transfer_disk *disk = &transfer->disks[opening->disk];
+    struct transfer_disk *disk = &transfer->disks[index];
     uint8_t id[CHUNK_NAME_SIZE];
     AUTO_FREE char *source = text_format("%s of %s", disk->info.name, transfer->name);
     make_disk_id(&disk->info, id);
     struct receiver_options options = {.folder = transfer->intake.folder,
                                        .base_folder = transfer->intake.base,
-                                       .disk_index = opening->disk,
+                                       .disk_index = index,
                                        .format = transfer->intake.base ? "qcow2" : server->format,
                                        .size_bytes = disk->info.size_bytes,
                                        .disk_id = id,
@@ -108,19 +100,34 @@ static int open_receiver(void *context, struct error *err)
     return disk->receiver ? 0 : -1;
 }
 
+struct opening {
+    struct server *server;
+    struct transfer *transfer;
+    size_t disk;
+};
+
+static int open_receiver(void *context, struct error *err)
+{
+    const struct opening *opening = context;
+    return transfer_open_receiver(opening->server, opening->transfer, opening->disk, err);
+}
+
 static int ensure_receiver(struct connection *connection, size_t disk, struct error *err)
 {
-    struct receiver_opening opening = {connection->server, connection->transfer, disk};
+    struct opening opening = {connection->server, connection->transfer, disk};
     if (connection->transfer->disks[disk].receiver)
         return 0;
     if (connection_run_beside(connection, open_receiver, &opening, err) == 0)
         return 0;
-    /* There may be room again later, and it is not the disk connection's place to refuse. */
-    bool is_full = err->errnum == ENOSPC || err->errnum == EDQUOT;
+    /* There may be room later, or a lock free: it is not the disk connection's to refuse. */
+    bool is_passing = err->errnum == ENOSPC || err->errnum == EDQUOT || err->errnum == EBUSY;
     error_wrap(err, "disk %s", connection->transfer->disks[disk].info.name);
     log_warning(&connection->transfer->log.log, "%s", err->text);
-    err->errnum = is_full ? EBUSY : EIO;
-    return -1;
+    if (!is_passing) {
+        err->errnum = EIO;
+        return -1;
+    }
+    return error_set(err, EBUSY, "the disk cannot be taken now");
 }
 
 /* --- taking and releasing --- */

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* When there is no room for a manifest: until there is. */
-#define FINISH_RETRY_MS 2000
+#define FINISH_SPACE_MS 2000
+#define FINISH_BUSY_MS 100
+#define FINISH_BUSY_TRIES 50
 
 /* --- putting it together --- */
 
@@ -22,19 +23,20 @@ struct finishing {
     struct transfer *transfer;
     const struct wire_finish *finish;
     json_t *report;
+    struct received received;
+    bool is_finished[WIRE_MAX_DISKS];
 };
 
-static int finish_disk(const struct finishing *finishing, size_t index, struct received_disk *to,
-                       struct error *err)
+/* What is known of the disk, before finishing it: a second try counts from zero. */
+static void describe_disk(struct finishing *finishing, size_t index)
 {
     const struct transfer *transfer = finishing->transfer;
-    struct transfer_disk *disk = &transfer->disks[index];
+    const struct transfer_disk *disk = &transfer->disks[index];
+    struct received_disk *to = &finishing->received.disks[index];
     struct receiver_counts counts;
-    if (!disk->receiver)
-        return 0; /* an earlier try finished this one */
+    if (to->name[0])
+        return;
     receiver_get_counts(disk->receiver, &counts);
-    if (receiver_finish(disk->receiver, transfer->number, err) != 0)
-        return error_wrap(err, "disk %s", disk->info.name);
     snprintf(to->name, sizeof(to->name), "%s", disk->info.name);
     snprintf(to->serial, sizeof(to->serial), "%s", disk->info.serial);
     snprintf(to->format, sizeof(to->format), "%s",
@@ -46,46 +48,82 @@ static int finish_disk(const struct finishing *finishing, size_t index, struct r
     to->copied_bytes = counts.copied_bytes;
     to->unreadable_bytes = counts.unreadable_bytes;
     memcpy(to->digest, disk->digest, sizeof(to->digest));
-    receiver_close(take_ptr(&disk->receiver));
-    return 0;
 }
 
-static int put_together(const struct finishing *finishing, struct received *received,
-                        struct error *err)
+/* A receiver that could not be finished is of no more use: the next try opens another. */
+static int finish_disk(struct finishing *finishing, size_t index, struct error *err)
+{
+    struct transfer *transfer = finishing->transfer;
+    struct transfer_disk *disk = &transfer->disks[index];
+    if (finishing->is_finished[index])
+        return 0;
+    if (!disk->receiver && transfer_open_receiver(finishing->server, transfer, index, err) != 0)
+        return -1;
+    describe_disk(finishing, index);
+    int result = receiver_finish(disk->receiver, transfer->number, err);
+    receiver_close(take_ptr(&disk->receiver));
+    finishing->is_finished[index] = result == 0;
+    return result;
+}
+
+static int put_together(struct finishing *finishing, struct error *err)
 {
     struct transfer *transfer = finishing->transfer;
     for (size_t i = 0; i < transfer->disk_count; i++) {
-        if (finish_disk(finishing, i, &received->disks[i], err) != 0)
-            return -1;
+        if (finish_disk(finishing, i, err) != 0)
+            return error_wrap(err, "disk %s", transfer->disks[i].info.name);
     }
-    return intake_complete(&transfer->intake, received, err);
+    return intake_complete(&transfer->intake, &finishing->received, err);
 }
 
-/* Nothing of the transfer is lost for want of room: it is tried until there is some. */
+/*
+ * Whether to try again, after a while. No room: until there is some, nothing of the transfer is
+ * lost for want of it. Busy: for a moment only, a job's process that is just being started may hold
+ * on to a lock that was given up here.
+ */
+static bool may_try_again(const struct finishing *finishing, unsigned try, const struct error *err)
+{
+    if (atomic_load(&finishing->server->is_stopping))
+        return false;
+    if (err->errnum == EBUSY && try < FINISH_BUSY_TRIES) {
+        usleep(FINISH_BUSY_MS * 1000);
+        return true;
+    }
+    if (err->errnum != ENOSPC && err->errnum != EDQUOT)
+        return false;
+    log_warning(&finishing->transfer->log.log, "waits for room: %s", err->text);
+    usleep(FINISH_SPACE_MS * 1000);
+    return true;
+}
+
+static uint64_t wire_bytes(struct server *server, const struct transfer *transfer)
+{
+    pthread_mutex_lock(&server->lock);
+    uint64_t bytes = transfer->wire_bytes;
+    const struct connection *control = transfer->control;
+    if (control && control->link)
+        bytes += link_bytes_sent(control->link) + link_bytes_received(control->link);
+    pthread_mutex_unlock(&server->lock);
+    return bytes;
+}
+
 static int put_together_patiently(void *context, struct error *err)
 {
-    const struct finishing *finishing = context;
+    struct finishing *finishing = context;
     struct transfer *transfer = finishing->transfer;
-    struct server *server = finishing->server;
-    AUTO_FREE struct received *received = memory_new(1, sizeof(*received));
+    struct received *received = &finishing->received;
+    unsigned try = 0;
+    int result;
     snprintf(received->machine, sizeof(received->machine), "%s", transfer->name);
     received->disk_count = transfer->disk_count;
     received->consistency = finishing->finish->consistency;
     received->has_warnings = finishing->finish->has_warnings;
     received->seconds = (double)(clock_ms() - transfer->started_ms) / 1000;
     received->agent_report = finishing->report; /* borrowed */
-    pthread_mutex_lock(&server->lock);
-    received->wire_bytes = transfer->wire_bytes;
-    if (transfer->control && transfer->control->link)
-        received->wire_bytes +=
-            link_bytes_sent(transfer->control->link) + link_bytes_received(transfer->control->link);
-    pthread_mutex_unlock(&server->lock);
-    int result;
-    while ((result = put_together(finishing, received, err)) != 0 &&
-           (err->errnum == ENOSPC || err->errnum == EDQUOT) && !atomic_load(&server->is_stopping)) {
-        log_warning(&transfer->log.log, "waits for room: %s", err->text);
-        usleep(FINISH_RETRY_MS * 1000);
-    }
+    received->wire_bytes = wire_bytes(finishing->server, transfer);
+    do {
+        result = put_together(finishing, err);
+    } while (result != 0 && may_try_again(finishing, try++, err));
     if (result == 0) {
         intake_close(&transfer->intake);
         transfer->intake = (struct intake){0};
@@ -187,12 +225,16 @@ int transfer_finish(struct connection *connection, const struct wire_finish *fin
 {
     struct server *server = connection->server;
     struct transfer *transfer = connection->transfer;
-    struct finishing finishing = {server, transfer, finish, report};
     if (transfer->state == TRANSFER_RECEIVED)
         return tell_again(connection, err);
     if (begin(connection, err) != 0)
         return -1;
-    if (connection_run_beside(connection, put_together_patiently, &finishing, err) != 0) {
+    AUTO_FREE struct finishing *finishing = memory_new(1, sizeof(*finishing));
+    finishing->server = server;
+    finishing->transfer = transfer;
+    finishing->finish = finish;
+    finishing->report = report;
+    if (connection_run_beside(connection, put_together_patiently, finishing, err) != 0) {
         pthread_mutex_lock(&server->lock);
         transfer->state = TRANSFER_RECEIVING;
         for (size_t i = 0; i < transfer->disk_count; i++)
