@@ -16,11 +16,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define TLS_RECORD_SIZE 16384u                   /* of content, at most: RFC 8446, 5.1 */
-#define TLS_RECORD_ROOM (TLS_RECORD_SIZE + 512u) /* with all that may go with it */
+#define TLS_RECORD_SIZE 16384u /* of content, at most: RFC 8446, 5.1 */
+#define TLS_RECORD_EXTRA 512u  /* for all that may go with it, a change of keys included */
 
 /* Buffers begin small, for the handshake; the large ones hold what one system call moves. */
-#define TLS_BUFFER_SMALL (20u << 10)
+#define TLS_BUFFER_SMALL (4u << 10)
 #define TLS_BUFFER_LARGE (128u << 10)
 
 /* Well within the 2^24.5 that RFC 8446, 5.5 allows a key with AES-GCM; 64 GiB of full ones. */

@@ -137,14 +137,11 @@ int tls_fill(struct tls *tls, int64_t deadline_ms, struct error *err)
     }
 }
 
-/* A reader with room for a whole buffer at a time gets a larger one. */
-static void grow_in(struct tls *tls)
+static void grow(struct tls *tls, struct tls_buffer *buffer)
 {
-    if (!tls->may_grow || tls->in.size >= TLS_BUFFER_LARGE || tls->in.end < tls->in.size)
-        return;
     pthread_mutex_lock(&tls->lock);
-    tls->in.data = memory_grow(tls->in.data, 1, TLS_BUFFER_LARGE);
-    tls->in.size = TLS_BUFFER_LARGE;
+    buffer->data = memory_grow(buffer->data, 1, TLS_BUFFER_LARGE);
+    buffer->size = TLS_BUFFER_LARGE;
     pthread_mutex_unlock(&tls->lock);
 }
 
@@ -251,7 +248,8 @@ long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct
                 *err = tls->read_error;
             return -1;
         }
-        grow_in(tls);
+        if (tls->may_grow && tls->in.end == tls->in.size && tls->in.size < TLS_BUFFER_LARGE)
+            grow(tls, &tls->in); /* one that the socket filled was too small */
         int status = tls_fill(tls, deadline_ms, err);
         if (status < 0)
             return -1;
@@ -335,9 +333,13 @@ static int seal_record(struct tls *tls, const uint8_t *data, size_t length, stru
     return 0;
 }
 
-static bool has_room(const struct tls_buffer *out)
+/* For the next record, of content of which so many bytes are left. */
+static bool has_room(const struct tls_buffer *out, size_t left)
 {
-    return out->start == out->end || out->size - out->end >= TLS_RECORD_ROOM;
+    size_t used = out->start == out->end ? 0 : out->end;
+    size_t content = left < TLS_RECORD_SIZE ? left : TLS_RECORD_SIZE;
+
+    return out->size - used >= content + TLS_RECORD_EXTRA;
 }
 
 /* Makes records until everything is in them or there is no room for more. */
@@ -347,7 +349,7 @@ static int seal_some(struct tls *tls, struct source *source, struct error *err)
     int status = 0;
 
     pthread_mutex_lock(&tls->lock);
-    while (status == 0 && source->left > 0 && has_room(&tls->out)) {
+    while (status == 0 && source->left > 0 && has_room(&tls->out, source->left)) {
         const uint8_t *data = NULL;
         size_t length = source_next(source, stage, &data);
         status = seal_record(tls, data, length, err);
@@ -358,22 +360,13 @@ static int seal_some(struct tls *tls, struct source *source, struct error *err)
     return status;
 }
 
-static void grow_out(struct tls *tls, size_t length)
-{
-    if (length <= TLS_RECORD_SIZE || tls->out.size >= TLS_BUFFER_LARGE)
-        return;
-    pthread_mutex_lock(&tls->lock);
-    tls->out.data = memory_grow(tls->out.data, 1, TLS_BUFFER_LARGE);
-    tls->out.size = TLS_BUFFER_LARGE;
-    pthread_mutex_unlock(&tls->lock);
-}
-
 int tls_write(struct tls *tls, const struct iovec *parts, size_t count, int timeout_ms,
               struct error *err)
 {
     struct source source = source_of(parts, count);
 
-    grow_out(tls, source.left);
+    if (source.left + TLS_RECORD_EXTRA > tls->out.size && tls->out.size < TLS_BUFFER_LARGE)
+        grow(tls, &tls->out);
     while (source.left > 0) {
         if (check_usable(tls, err) != 0 || seal_some(tls, &source, err) != 0 ||
             tls_drain(tls, timeout_ms, err) != 0)
@@ -391,7 +384,7 @@ int tls_write_at_once(struct tls *tls, const void *data, size_t length, struct e
     if (check_usable(tls, err) != 0 || send_some(tls, &moved, err) < 0)
         return -1;
     pthread_mutex_lock(&tls->lock);
-    bool is_taken = has_room(&tls->out);
+    bool is_taken = has_room(&tls->out, length);
     pthread_mutex_unlock(&tls->lock);
     if (is_taken && length > 0 &&
         (seal_some(tls, &source, err) != 0 || send_some(tls, &moved, err) < 0))
