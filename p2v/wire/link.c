@@ -69,7 +69,7 @@ static struct link *connect_one(const struct addrinfo *where, struct tls_identit
 struct link *link_connect(const struct link_address *address, struct tls_identity *identity,
                           const uint8_t pin[TLS_IDENTITY_SIZE], int timeout_ms, struct error *err)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct error local = {0};
     struct addrinfo *list = NULL;
     struct link *link = NULL;
