@@ -193,8 +193,7 @@ int tls_drain(struct tls *tls, int timeout_ms, struct error *err)
     }
 }
 
-/* --- reading -------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Remembers why nothing more will ever be read. */
 static void end_reading(struct tls *tls, const char *what, int errnum)
@@ -230,6 +229,7 @@ static int open_records(struct tls *tls, uint8_t *buffer, size_t size, size_t *g
 long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct error *err)
 {
     int64_t deadline_ms = clock_ms() + timeout_ms;
+    bool is_late = false;
 
     for (;;) {
         size_t got = 0;
@@ -250,7 +250,10 @@ long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct
         }
         if (tls->may_grow && tls->in.end == tls->in.size && tls->in.size < TLS_BUFFER_LARGE)
             grow(tls, &tls->in); /* one that the socket filled was too small */
+        if (is_late)
+            return error_set(err, ETIMEDOUT, "nothing came but TLS's own messages");
         int status = tls_fill(tls, deadline_ms, err);
+        is_late = clock_ms() > deadline_ms; /* however much comes: it may be nothing of use */
         if (status < 0)
             return -1;
         if (status == 0)
@@ -258,8 +261,7 @@ long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct
     }
 }
 
-/* --- writing -------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* What is still to be written, from several pieces of memory. */
 struct source {
