@@ -123,8 +123,7 @@ int64_t link_silent_ms(const struct link *link)
     return clock_ms() - tls_heard_ms(link->tls);
 }
 
-/* --- sending
- * -------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* With the lock. What finds no room now stays due: there is enough on its way already. */
 static int send_due(struct link *link, struct error *err)
@@ -203,8 +202,7 @@ void link_refuse(struct link *link, enum wire_error_code code, const char *text)
     link_shut(link);
 }
 
-/* --- receiving
- * ------------------------------------------------------------------------------------ */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static int protocol_error(struct error *err, const struct link *link, const char *problem,
                           const struct wire_header *header)

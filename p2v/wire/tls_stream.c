@@ -17,8 +17,7 @@
 
 #define WAIT_SLICE_MS 1000 /* a wait looks this often at what else could end it */
 
-/* --- between OpenSSL and the buffers; called with the lock held
- * ----------------------------------- */
+/* --- between OpenSSL and the buffers; called with the lock held ------------------------------- */
 
 static int bio_read(BIO *bio, char *to, size_t length, size_t *done)
 {
@@ -90,8 +89,7 @@ const BIO_METHOD *tls_bio_method(void)
     return method;
 }
 
-/* --- between the buffers and the socket; called without the lock
- * ---------------------------------- */
+/* --- between the buffers and the socket; called without the lock ------------------------------ */
 
 static int check_usable(struct tls *tls, struct error *err)
 {

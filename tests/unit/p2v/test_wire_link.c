@@ -115,8 +115,7 @@ static void assert_refuses(struct link *link, int errnum, const char *says)
         fail_msg("'%s' (%d) does not say %s", err.text, err.errnum, says);
 }
 
-/* --- addresses
- * ------------------------------------------------------------------------------------ */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static void test_a_server_that_is_not_there_is_named(void **state)
 {
@@ -168,8 +167,7 @@ static void test_a_wrong_pin_is_told_as_such(void **state)
     assert_null(serving.link);
 }
 
-/* --- frames
- * --------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 static void test_frames_cross_and_both_sides_know_each_other(void **state)
 {
@@ -336,8 +334,7 @@ static void test_frames_unknown_from_the_wrong_side_or_of_a_bad_length_are_refus
     }
 }
 
-/* --- silence
- * -------------------------------------------------------------------------------------- */
+/* --- silence ---------------------------------------------------------------------------------- */
 
 static void test_a_ping_is_sent_when_due_and_answered_and_neither_is_seen(void **state)
 {
@@ -478,8 +475,7 @@ static void test_a_flag_stops_a_receiver(void **state)
     drop_both(ends);
 }
 
-/* --- ends
- * ----------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void *close_link(void *link)
 {

@@ -106,8 +106,7 @@ static void test_a_wrong_pin_ends_the_handshake_before_anything_is_said(void **s
     assert_non_null(strstr(accepting.err.text, "alert"));
 }
 
-/* --- time
- * ----------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 static void test_a_handshake_that_stalls_ends_in_time(void **state)
 {
@@ -239,8 +238,7 @@ static void test_a_side_that_reads_nothing_but_talks_is_waited_for(void **state)
     tls_close(slow.tls);
 }
 
-/* --- both directions
- * ------------------------------------------------------------------------------ */
+/* --- both directions -------------------------------------------------------------------------- */
 
 struct end {
     struct tls *tls;
@@ -327,8 +325,7 @@ static void test_64_mib_cross_in_both_directions_at_once_over_many_keys(void **s
     tls_close(ends[1].tls);
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void *close_end(void *tls)
 {
