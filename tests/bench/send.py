@@ -369,7 +369,7 @@ class Lab:
         with Run(self) as r:
             server, port, pin = self.serve(r, *serve)
             pool = self.out
-            token = command(REHOST, "token", "create", "--pool", pool)
+            token = command(REHOST, "token", "create", "-q", "--pool", pool)
             token_file = self.path("token")
             with open(token_file, "w", encoding="ascii") as f:
                 f.write(token)
@@ -562,7 +562,7 @@ def part_memory(lab):
 def agents_at_once(lab, disks):
     with Run(lab) as r:
         server, port, pin = lab.serve(r)
-        token = command(REHOST, "token", "create", "--pool", lab.out, "--uses", len(disks))
+        token = command(REHOST, "token", "create", "-q", "--pool", lab.out, "--uses", len(disks))
         with open(lab.path("token"), "w", encoding="ascii") as f:
             f.write(token)
         agents = [r.child(REHOST, "send", "--server", "%s:%d" % (lab.address, port), "--pin", pin,

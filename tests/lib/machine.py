@@ -69,7 +69,8 @@ def nic_arguments(profile, nics):
 
 
 class Machine:
-    def __init__(self, profile, disks, nics, memory_mib=1024, log_path=None):
+    def __init__(self, profile, disks, nics, memory_mib=1024, log_path=None,
+                 extra=()):
         assert profile in ("metal", "virtio")
         self.folder = tempfile.mkdtemp(prefix="rehost-machine.")
         self.text = ""
@@ -84,7 +85,7 @@ class Machine:
                    "-chardev", "socket,id=s0,path=%s,server=on,wait=off" % serial,
                    "-serial", "chardev:s0",
                    "-qmp", "unix:%s,server=on,wait=off" % monitor]
-        command += disk_arguments(profile, disks) + nic_arguments(profile, nics)
+        command += disk_arguments(profile, disks) + nic_arguments(profile, nics) + list(extra)
         self.started = time.monotonic()
         self.errors = open(os.path.join(self.folder, "qemu.err"), "w+b")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.errors,

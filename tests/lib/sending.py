@@ -22,7 +22,7 @@ from server_test import REHOST, ROOT, SKIP, Failure, check, run, say  # noqa: E4
 
 MIB = 1 << 20
 OK, FAILED, USAGE, WARNINGS, UNVERIFIED, NOT_AUTHORISED, NO_SPACE = range(7)
-CUTPROXY = os.path.join(ROOT, "build", "tools", "cutproxy")
+CUTPROXY = os.path.join(os.path.dirname(REHOST), "tools", "cutproxy")
 # What only a conversion has: these tests are about the transfer.
 TRANSFER_ONLY = ("--no-fix", "--no-boot-test")
 
@@ -133,7 +133,7 @@ class Server:
                    status=status)
 
     def token(self, *options):
-        token = self.rehost("token create", *options).strip()
+        token = self.rehost("token create", "-q", *options).strip()
         check(re.fullmatch("[A-Z2-7]{26}", token), "token create printed %r" % token)
         return token
 

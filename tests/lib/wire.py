@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 
 CHUNK = 65536
 TYPES = ("HELLO WELCOME TOKEN ADMITTED MACHINE SESSION DISK READY RUN OFFER WANT DATA SAFE PASS "
@@ -54,7 +55,7 @@ def frame(name, payload=b""):
 class Link:
     """One connection: TLS 1.3, ALPN, a client's certificate, frames."""
 
-    def __init__(self, port, key, host="127.0.0.1", timeout=20):
+    def __init__(self, port, key, host="127.0.0.1", timeout=12):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -70,6 +71,7 @@ class Link:
             raw.close()
             raise Ended(text=str(e)) from None
         self.buffer = b""
+        self.timeout = timeout
 
     def __enter__(self):
         return self
@@ -113,7 +115,8 @@ class Link:
 
     def receive(self):
         """(name, payload) of the next frame that is not PING or PONG."""
-        while True:
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
             length, kind = struct.unpack("<IB3x", self._read(8))
             payload = self._read(length)
             name = TYPES[kind - 1]
@@ -123,6 +126,7 @@ class Link:
                 raise Ended(struct.unpack_from("<H", payload)[0], take_text(payload, 2))
             elif name != "PONG":
                 return name, payload
+        raise Ended(text="the server is silent")
 
     def expect(self, name):
         while True:
