@@ -88,8 +88,8 @@ static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint
     if (check_target(qcow2, offset, length, err) < 0 ||
         io_write_at(qcow2->fd, data, length, offset, err) < 0)
         return -1;
-    /* A new image will be synced as a whole: let the disk begin now. Only a hint, it may fail. */
-    if (qcow2->creator && length >= WRITE_BACK_LENGTH)
+    /* Such writes are synced soon as a whole: let the disk begin now. Only a hint, it may fail. */
+    if (length >= WRITE_BACK_LENGTH)
         sync_file_range(qcow2->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
     return 0;
 }

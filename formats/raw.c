@@ -218,8 +218,8 @@ static int raw_write(struct image *image, uint64_t offset, const void *data, siz
     if (io_write_at(raw->fd, data, length, offset, err) < 0)
         return -1;
     raw_note_end(raw, offset + length);
-    /* A new image will be synced as a whole: let the disk begin now. Only a hint, it may fail. */
-    if (image->is_new && length >= WRITE_BACK_LENGTH)
+    /* Such writes are synced soon as a whole: let the disk begin now. Only a hint, it may fail. */
+    if (length >= WRITE_BACK_LENGTH)
         sync_file_range(raw->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
     return raw_note_written(raw, offset, length, err);
 }
