@@ -108,15 +108,14 @@ static void warn_of_agent(struct finish *finish)
             log_warning(convert->log, "the source: %s", text);
         said += text != NULL;
     }
-    if (finish->received.has_warnings && said == 0)
+    /* Ranges and consistency are known here too, and were told in words of our own. */
+    if (finish->received.has_warnings && said == 0 && !convert->has_warnings)
         log_warning(convert->log, "the source has sent warnings (see \"source\" in the report)");
     convert->has_warnings |= finish->received.has_warnings || said > 0;
 }
 
-static void warn_of_transfer(struct finish *finish)
+static void warn_of_consistency(struct finish *finish)
 {
-    warn_of_disks(finish);
-    warn_of_agent(finish);
     if (finish->received.consistency != WIRE_NOT_CONSISTENT)
         return;
     finish->convert.has_warnings = true;
@@ -129,7 +128,9 @@ void finish_report(struct finish *finish)
 {
     struct convert *convert = &finish->convert;
     uint64_t bytes = 0;
-    warn_of_transfer(finish);
+    warn_of_disks(finish);
+    warn_of_consistency(finish);
+    warn_of_agent(finish);
     for (size_t i = 0; i < convert->disk_count; i++) {
         add_disk(finish, i);
         bytes += finish->received.disks[i].sent_bytes;
