@@ -88,9 +88,10 @@ static int open_disk(struct send_disk *disk, struct error *err)
     int result = is_device ? open_device(disk, status.st_rdev, err) : open_image(disk, err);
     if (result != 0 || check_size(&disk->source, err) != 0)
         return -1;
-    if (!disk->live.is_live)
+    if (!is_device)
         return 0;
-    log_info(&disk->send->log, "%s is in use (%s)", disk->name, disk->live.what);
+    if (disk->live.is_live)
+        log_info(&disk->send->log, "%s is in use (%s)", disk->name, disk->live.what);
     disk->live_source = live_source_open(disk->path, disk->source.block, err);
     if (!disk->live_source)
         return -1;
@@ -188,7 +189,7 @@ int send_map(void *context, struct extents *used, struct error *err)
 {
     struct send_disk *disk = context;
     struct layout layout = {0};
-    if (!disk->live_source)
+    if (!disk->live.is_live)
         return extents_add_all(used, &disk->source.layout.used, 0, err);
     send_hold(disk->send);
     live_source_drop(disk->live_source);

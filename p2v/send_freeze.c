@@ -9,8 +9,9 @@
 
 #include <sys/mman.h>
 
-/* A map is read in seconds; the machine's services wait for it. */
-#define MAP_LIMIT_SECONDS 60
+/* A map is read in seconds; the machine's services wait for it. One that takes longer has doubts.
+ */
+#define MAP_LIMIT_SECONDS 20
 
 /* --final: the services were stopped, or somebody has decided that they wait. */
 #define FINAL_LIMIT_SECONDS (6 * 3600)
@@ -38,7 +39,7 @@ void send_prepare_freeze(struct send *send)
 static void set_direct(struct send *send, bool is_direct)
 {
     for (size_t i = 0; i < send->disk_count; i++) {
-        if (send->disks[i].live_source) {
+        if (send->disks[i].live.is_live && send->disks[i].live_source) {
             live_source_drop(send->disks[i].live_source);
             live_source_set_direct(send->disks[i].live_source, is_direct);
         }

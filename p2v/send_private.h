@@ -25,7 +25,7 @@ struct send_disk {
     struct machine_disk device; /* when source.is_device */
     struct source source;       /* its layout: as it was at the start */
     struct live live;
-    struct live_source *live_source; /* NULL unless live */
+    struct live_source *live_source; /* NULL: an image file */
 };
 
 struct send {

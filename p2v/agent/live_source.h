@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A disk that is in use, as a block source. The kernel keeps what it reads through the whole disk
+ * A disk that others may use, as a block source. The kernel keeps what it reads through the whole disk
  * apart from what file systems read and write through their partitions, so a second look at the
  * disk may be shown the past. Here that memory is dropped, or gone around: while file systems are
  * frozen, and all of theirs is on the disk, it is read directly.
