@@ -253,7 +253,7 @@ static void send_frame(int fd, const uint8_t *frame, size_t length)
 
 static void hear_network(struct boot_session *session, size_t index)
 {
-    static _Thread_local uint8_t frame[NET_FRAME_LIMIT];
+    uint8_t frame[NET_FRAME_LIMIT];
     uint8_t reply[NET_REPLY_SIZE];
     for (int i = 0; i < FRAMES_AT_ONCE; i++) {
         ssize_t got = recv(session->network_fds[index], frame, sizeof(frame), MSG_DONTWAIT);
