@@ -150,6 +150,11 @@ void manifest_set(struct manifest *manifest, uint64_t index, enum chunk_state st
     block->states[index % MANIFEST_BLOCK_CHUNKS] = (uint8_t)state;
 }
 
+void manifest_set_unnamed(struct manifest *manifest, uint64_t index)
+{
+    block_own(manifest, index)->states[index % MANIFEST_BLOCK_CHUNKS] = CHUNK_DATA;
+}
+
 /* True when a whole block was replaced by a shared one: only while nobody has written to it. */
 static bool block_set_uniform(struct manifest *manifest, uint64_t index, enum chunk_state state)
 {
@@ -188,7 +193,7 @@ const struct chunk_name *manifest_name(const struct manifest *manifest, uint64_t
 {
     const struct manifest_block *block = block_load(manifest, index);
 
-    if (manifest_state(manifest, index) != CHUNK_DATA)
+    if (manifest_state(manifest, index) != CHUNK_DATA || block->names == NULL)
         return &no_name;
     return &block->names[index % MANIFEST_BLOCK_CHUNKS];
 }

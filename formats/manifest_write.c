@@ -47,8 +47,12 @@ int manifest_texts_validate(const struct manifest *manifest, struct error *err)
     return 0;
 }
 
+/* Names read in one go. */
+#define NAMES_BATCH 256u
+
 struct writer {
     int fd;
+    const struct manifest_names *names; /* NULL: the manifest's own */
     struct digest digest;
     size_t used;
     uint8_t buffer[MANIFEST_BUFFER_SIZE];
@@ -129,6 +133,31 @@ static int write_header(struct writer *writer, const struct manifest *manifest, 
     return writer_add(writer, manifest->source, header.source_length, err);
 }
 
+static int write_own_names(struct writer *writer, const struct manifest *manifest, uint64_t first,
+                           uint64_t count, struct error *err)
+{
+    for (uint64_t i = first; i < first + count; i++) {
+        if (writer_add(writer, manifest_name(manifest, i), CHUNK_NAME_SIZE, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int write_read_names(struct writer *writer, uint64_t first, uint64_t count,
+                            struct error *err)
+{
+    struct chunk_name names[NAMES_BATCH];
+
+    for (uint64_t end = first + count; first < end; first += NAMES_BATCH) {
+        size_t part = (size_t)min_u64(end - first, NAMES_BATCH);
+
+        if (writer->names->read(writer->names->context, first, part, names, err) < 0 ||
+            writer_add(writer, names, part * CHUNK_NAME_SIZE, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* One run, and the names of its chunks when it is data. */
 static int write_run(struct writer *writer, const struct manifest *manifest, uint64_t index,
                      uint64_t length, struct error *err)
@@ -139,11 +168,10 @@ static int write_run(struct writer *writer, const struct manifest *manifest, uin
     store_le32(run, state << MANIFEST_RUN_STATE_SHIFT | (uint32_t)(length - 1));
     if (writer_add(writer, run, sizeof(run), err) < 0)
         return -1;
-    for (uint64_t i = index; state == CHUNK_DATA && i < index + length; i++) {
-        if (writer_add(writer, manifest_name(manifest, i), CHUNK_NAME_SIZE, err) < 0)
-            return -1;
-    }
-    return 0;
+    if (state != CHUNK_DATA)
+        return 0;
+    return writer->names ? write_read_names(writer, index, length, err)
+                         : write_own_names(writer, manifest, index, length, err);
 }
 
 static int write_runs(struct writer *writer, const struct manifest *manifest, struct error *err)
@@ -183,12 +211,14 @@ static int write_sum(struct writer *writer, struct error *err)
     return io_write(writer->fd, sum, sizeof(sum), err);
 }
 
-static int write_all(const struct manifest *manifest, int fd, struct error *err)
+static int write_all(const struct manifest *manifest, const struct manifest_names *names, int fd,
+                     struct error *err)
 {
     struct writer *writer = memory_new(1, sizeof(*writer));
     int result = -1;
 
     writer->fd = fd;
+    writer->names = names;
     digest_init(&writer->digest);
     if (write_header(writer, manifest, err) == 0 && write_runs(writer, manifest, err) == 0 &&
         write_changes(writer, manifest, err) == 0)
@@ -198,14 +228,20 @@ static int write_all(const struct manifest *manifest, int fd, struct error *err)
     return result;
 }
 
-int manifest_write(const struct manifest *manifest, int folder_fd, const char *name,
-                   struct error *err)
+int manifest_write_named(const struct manifest *manifest, const struct manifest_names *names,
+                         int folder_fd, const char *name, struct error *err)
 {
     AUTO(new_file) file = {.fd = -1, .folder_fd = -1};
 
     if (manifest_texts_validate(manifest, err) < 0 ||
         new_file_open(&file, folder_fd, name, 0644, err) < 0 ||
-        write_all(manifest, file.fd, err) < 0 || new_file_commit(&file, err) < 0)
+        write_all(manifest, names, file.fd, err) < 0 || new_file_commit(&file, err) < 0)
         return error_wrap(err, "manifest %s", name);
     return 0;
+}
+
+int manifest_write(const struct manifest *manifest, int folder_fd, const char *name,
+                   struct error *err)
+{
+    return manifest_write_named(manifest, NULL, folder_fd, name, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The end of a disk's transfer: everything on stable storage, the image without leaked clusters,
- * the manifest made of the ledger, and its names in the pool's index.
+ * the manifest made of the ledger, whose names are never in memory all at once, and the pool's
+ * index.
  */
 #include "base/checked.h"
 #include "base/text.h"
@@ -24,9 +25,24 @@ static int record(void *context, uint64_t index, const struct ledger_entry *entr
         return error_set(err, 0, "chunk %llu of %s was never received", (unsigned long long)index,
                          finish->receiver->image_name);
     if (entry->state == LEDGER_DATA)
-        manifest_set(finish->manifest, index, CHUNK_DATA, &entry->name);
+        manifest_set_unnamed(finish->manifest, index);
     else
         manifest_set(finish->manifest, index, CHUNK_UNREADABLE, NULL);
+    return 0;
+}
+
+static int read_names(void *context, uint64_t first, size_t count, struct chunk_name *names,
+                      struct error *err)
+{
+    const struct finish *finish = context;
+    struct ledger_entry entries[RECEIVER_BATCH];
+
+    if (count > RECEIVER_BATCH)
+        return error_set(err, EINVAL, "%zu names at once", count);
+    if (ledger_get(finish->receiver->ledger, first, count, entries, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        names[i] = entries[i].name;
     return 0;
 }
 
@@ -52,6 +68,7 @@ static int write_manifest(struct receiver *receiver, struct error *err)
 {
     AUTO(manifest) manifest = {0};
     struct finish finish = {receiver, &manifest};
+    struct manifest_names names = {read_names, &finish};
 
     if (manifest_init(&manifest, receiver->size_bytes, err) < 0)
         return -1;
@@ -60,7 +77,8 @@ static int write_manifest(struct receiver *receiver, struct error *err)
     record_zeroes(&finish);
     if (ledger_visit(receiver->ledger, record, &finish, err) < 0)
         return -1;
-    return manifest_write(&manifest, receiver->folder_fd, receiver->manifest_name, err);
+    return manifest_write_named(&manifest, &names, receiver->folder_fd, receiver->manifest_name,
+                                err);
 }
 
 struct indexing {
@@ -87,7 +105,7 @@ static int tidy_image(struct receiver *receiver, struct error *err)
 {
     image_close(take_ptr(&receiver->image));
     atomic_store(&receiver->has_failed, true); /* nothing may be received any more */
-    return image_repair(receiver->image_path, receiver->format, err);
+    return receiver_repair(receiver, err);
 }
 
 int receiver_finish(struct receiver *receiver, uint32_t machine, struct error *err)

@@ -25,6 +25,9 @@
 /* The image is compared with the ledger in pieces, so that its map stays small. */
 #define RECONCILE_STEP GIB
 
+#define BUSY_TRIES 20
+#define BUSY_WAIT_MS 20
+
 /* --- made, closed --------------------------------------------------------------------------- */
 
 static int set_up(struct receiver *receiver, const struct receiver_options *options,
@@ -93,8 +96,23 @@ void receiver_close(struct receiver *receiver)
 
 /* --- the image ------------------------------------------------------------------------------ */
 
+int receiver_repair(const struct receiver *receiver, struct error *err)
+{
+    struct error own;
+    int result = -1;
+
+    err = err ? err : &own;
+    for (unsigned try = 0; try < BUSY_TRIES; try++) {
+        result = image_repair(receiver->image_path, receiver->format, err);
+        if (result == 0 || err->errnum != EBUSY)
+            return result;
+        usleep(BUSY_WAIT_MS * 1000);
+    }
+    return result;
+}
+
 /* A base lies in another folder of the same pool, as may its own. */
-static struct image *open_image(const struct receiver *receiver, struct error *err)
+static struct image *open_once(const struct receiver *receiver, struct error *err)
 {
     AUTO_FREE char *pool = path_parent(receiver->folder);
     struct image_open_options options = {.format = receiver->format, .is_writable = true};
@@ -102,6 +120,18 @@ static struct image *open_image(const struct receiver *receiver, struct error *e
     if (receiver->base_folder)
         options.backing_folder = pool;
     return image_open(receiver->image_path, &options, err);
+}
+
+/* As receiver_repair: another lock is taken. */
+static struct image *open_image(const struct receiver *receiver, struct error *err)
+{
+    for (unsigned try = 0;; try++) {
+        struct image *image = open_once(receiver, err);
+
+        if (image || err->errnum != EBUSY || try == BUSY_TRIES)
+            return image;
+        usleep(BUSY_WAIT_MS * 1000);
+    }
 }
 
 static int create_image(const struct receiver *receiver, const char *backing,
@@ -267,7 +297,7 @@ static int open_both(struct receiver *receiver, struct error *err)
 
     receiver->ledger = ledger_open(receiver->folder_fd, receiver->ledger_name, receiver->size_bytes,
                                    receiver->disk_id, err);
-    if (!receiver->ledger || image_repair(receiver->image_path, receiver->format, err) < 0)
+    if (!receiver->ledger || receiver_repair(receiver, err) < 0)
         return -1;
     receiver->image = open_image(receiver, err);
     if (!receiver->image)

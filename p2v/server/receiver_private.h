@@ -70,6 +70,12 @@ void receiver_count(struct receiver *receiver, uint64_t index, const struct ledg
 void receiver_uncount(struct receiver *receiver, uint64_t index, const struct ledger_entry *entry);
 size_t receiver_chunk_length(const struct receiver *receiver, uint64_t index);
 
+/*
+ * receiver_open.c: image_repair, waiting for a moment while somebody has the image. A process that
+ * is just being started elsewhere in the server has copies of all files, and with them their locks.
+ */
+int receiver_repair(const struct receiver *receiver, struct error *err);
+
 /* receiver_sources.c */
 void pool_sources_close(struct pool_sources *sources);
 /* Reads a chunk of that content from some machine; false when none has it. */

@@ -574,9 +574,55 @@ static void test_manifest_decode_refuses_changes_out_of_order_or_unknown(void **
     assert_refused(data, length, "name without data");
 }
 
+static void make_numbered_name(uint64_t index, struct chunk_name *name)
+{
+    chunk_name_compute(&index, sizeof(index), name);
+}
+
+static int read_numbered_names(void *context, uint64_t first, size_t count,
+                               struct chunk_name *names, struct error *err)
+{
+    if (*(const bool *)context)
+        return error_set(err, EIO, "names");
+    for (size_t i = 0; i < count; i++)
+        make_numbered_name(first + i, &names[i]);
+    return 0;
+}
+
+static void test_manifest_with_names_kept_elsewhere_is_written_the_same(void **state)
+{
+    struct manifest with = {0}, without = {0};
+    bool is_failing = false;
+    struct manifest_names names = {read_numbered_names, &is_failing};
+    AUTO_FREE char *expected = NULL, *data = NULL;
+    size_t expected_length, length;
+
+    (void)state;
+    assert_int_equal(manifest_init(&with, 6000 * (uint64_t)CHUNK_SIZE, NULL), 0);
+    assert_int_equal(manifest_init(&without, 6000 * (uint64_t)CHUNK_SIZE, NULL), 0);
+    for (uint64_t i = 3; i < 5500; i += i == 800 ? 200 : 1) {
+        struct chunk_name name;
+
+        make_numbered_name(i, &name);
+        manifest_set(&with, i, CHUNK_DATA, &name);
+        manifest_set_unnamed(&without, i);
+    }
+    assert_true(bytes_are_zero(manifest_name(&without, 3), CHUNK_NAME_SIZE));
+    expected = written(&with, &expected_length);
+    assert_int_equal(manifest_write_named(&without, &names, folder_fd, "disk0.manifest", NULL), 0);
+    assert_int_equal(io_read_file(folder_fd, "disk0.manifest", 512 * MIB, &data, &length, NULL), 0);
+    assert_int_equal(length, expected_length);
+    assert_memory_equal(data, expected, length);
+    is_failing = true;
+    assert_int_equal(manifest_write_named(&without, &names, folder_fd, "disk0.manifest", NULL), -1);
+    manifest_fini(&with);
+    manifest_fini(&without);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_manifest_with_names_kept_elsewhere_is_written_the_same),
         cmocka_unit_test(test_chunk_name_is_the_sha256_of_the_content),
         cmocka_unit_test(test_manifest_remembers_what_was_recorded),
         cmocka_unit_test(test_manifest_forgets_a_name_when_its_chunk_becomes_zero),
