@@ -72,10 +72,14 @@ int space_check(struct server *server, struct transfer *transfer, struct error *
     transfer->promised_bytes = needed;
     if (needed <= free_bytes && promised <= free_bytes - needed)
         return 0;
-    error_set(err, 0, "no space: %s needed, %s available, of which %s will go to other machines",
-              bytes_format(needed, need, sizeof(need)),
-              bytes_format(free_bytes, have, sizeof(have)),
-              bytes_format(promised, others, sizeof(others)));
+    bytes_format(needed, need, sizeof(need));
+    bytes_format(free_bytes, have, sizeof(have));
+    bytes_format(promised, others, sizeof(others));
+    if (promised)
+        error_set(err, 0, "no space: %s needed, %s available, of which other machines need %s",
+                  need, have, others);
+    else
+        error_set(err, 0, "no space: %s needed, %s available", need, have);
     err->errnum = ENOSPC;
     return -1;
 }

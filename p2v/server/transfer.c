@@ -260,6 +260,34 @@ static void expel_former(struct server *server, uint32_t number)
         transfer_free(former);
 }
 
+/* A machine that never got in is not one that is being received. */
+static void note_refusal(struct server *server, const struct transfer *transfer,
+                         const struct error *cause)
+{
+    bool is_full = cause->errnum == ENOSPC || cause->errnum == EDQUOT;
+    struct machine_row row = {.number = transfer->number,
+                              .state = MACHINE_FAILED,
+                              .exit_code = is_full ? 6 : 1,
+                              .seconds_left = -1};
+    snprintf(row.text, sizeof(row.text), "%.500s", cause->text);
+    pthread_mutex_lock(&server->rows_lock);
+    machine_set(server->database, &row, NULL);
+    pthread_mutex_unlock(&server->rows_lock);
+}
+
+/* A folder made for nothing would be taken for a transfer that was begun. */
+static void undo_folder(struct server *server, struct intake *intake)
+{
+    if (!intake->folder)
+        return;
+    if (!intake->is_resumed) {
+        AUTO_FREE char *name = path_base(intake->folder);
+        folder_remove(server->pool.fd, name, NULL);
+    }
+    intake_close(intake);
+    *intake = (struct intake){0};
+}
+
 struct opening {
     struct server *server;
     struct transfer *transfer;
@@ -284,8 +312,12 @@ static int open_folder(void *context, struct error *err)
                     err) != 0 ||
         space_check(server, transfer, err) != 0 ||
         intake_set_inventory(&transfer->intake, machine->inventory, machine->inventory_length,
-                             err) != 0)
+                             err) != 0) {
+        undo_folder(server, &transfer->intake);
+        if (is_new)
+            note_refusal(server, transfer, err);
         return error_wrap(err, "%s", transfer->name);
+    }
     note_ids(server, transfer, inventory);
     return 0;
 }

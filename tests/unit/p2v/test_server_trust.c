@@ -22,29 +22,31 @@ static int64_t tomorrow(void *context)
     return (int64_t)time(NULL) + DAY + 1;
 }
 
-/* Refused with the same words, and not at once. */
-static void expect_refusal(struct stage *stage, const char *token)
+static void try_token(struct agent *agent, struct stage *stage, const char *token)
 {
-    struct agent agent;
-    struct wire_error error;
     bool is_strange;
-    agent_init(&agent, stage);
-    agent.control = agent_hello(&agent, WIRE_CONTROL, &is_strange);
+    agent_init(agent, stage);
+    agent->control = agent_hello(agent, WIRE_CONTROL, &is_strange);
     assert_true(is_strange);
-    int64_t sent = clock_ms();
-    send_token(agent.control, token);
-    EXPECT(agent.control, WIRE_ERROR, error, &error);
+    send_token(agent->control, token);
+}
+
+/* With the same words, and not at once. */
+static void expect_refusal(struct agent *agent, int64_t sent_ms)
+{
+    struct wire_error error;
+    EXPECT(agent->control, WIRE_ERROR, error, &error);
     assert_int_equal(error.code, WIRE_ERROR_NOT_AUTHORISED);
     assert_string_equal(error.text,
                         "not authorised: the token is unknown, used, expired or revoked");
-    assert_true(clock_ms() - sent >= 900);
-    agent_fini(&agent);
+    assert_true(clock_ms() - sent_ms >= 900);
+    agent_fini(agent);
 }
 
 static void test_wrong_used_and_expired_tokens_are_refused_alike(void **state)
 {
     struct stage *stage = *state;
-    struct agent agent;
+    struct agent agent, refused[3];
     struct wire_admitted admitted;
     char used[WIRE_TOKEN_LENGTH + 1], old[WIRE_TOKEN_LENGTH + 1];
     make_token(stage, &(struct token_options){0}, used);
@@ -54,10 +56,13 @@ static void test_wrong_used_and_expired_tokens_are_refused_alike(void **state)
     send_token(agent.control, used);
     EXPECT(agent.control, WIRE_ADMITTED, admitted, &admitted);
     agent_fini(&agent);
-    expect_refusal(stage, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-    expect_refusal(stage, used);
     database_set_clock(server_database(stage->server), tomorrow, NULL);
-    expect_refusal(stage, old);
+    int64_t sent_ms = clock_ms();
+    try_token(&refused[0], stage, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    try_token(&refused[1], stage, used);
+    try_token(&refused[2], stage, old);
+    for (size_t i = 0; i < ARRAY_LENGTH(refused); i++)
+        expect_refusal(&refused[i], sent_ms);
 }
 
 static void test_agent_without_a_token_waits_and_is_approved(void **state)
@@ -197,6 +202,12 @@ static void test_machine_too_large_for_the_pool_is_refused_at_once(void **state)
     EXPECT(agent.control, WIRE_ERROR, error, &error);
     assert_int_equal(error.code, WIRE_ERROR_NO_SPACE);
     assert_non_null(strstr(error.text, "TiB needed"));
+    agent_hang_up(&agent);
+    assert_false(pool_has(*state, "huge.partial"));
+    struct machine_row row;
+    assert_int_equal(machine_get(server_database(agent.stage->server), "huge", &row, NULL), 0);
+    assert_int_equal(row.state, MACHINE_FAILED);
+    assert_int_equal(row.exit_code, 6);
     agent_fini(&agent);
 }
 
