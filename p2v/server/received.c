@@ -16,9 +16,9 @@
 #define RECEIVED_VERSION 1
 
 static const char *const consistency_names[] = {
-    [WIRE_AT_REST] = "at-rest",
+    [WIRE_AT_REST] = "at rest",
     [WIRE_FROZEN] = "frozen",
-    [WIRE_NOT_CONSISTENT] = "not-consistent",
+    [WIRE_NOT_CONSISTENT] = "not consistent",
 };
 
 const char *received_consistency_name(enum wire_consistency consistency)

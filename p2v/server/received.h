@@ -38,7 +38,7 @@ struct received {
 };
 void received_fini(struct received *received);
 
-const char *received_consistency_name(enum wire_consistency consistency); /* "at-rest", … */
+const char *received_consistency_name(enum wire_consistency consistency); /* "at rest", … */
 
 /* The digest in lower-case hexadecimal. */
 void received_digest_text(const struct received_disk *disk, char text[2 * WIRE_DIGEST_SIZE + 1]);
