@@ -23,7 +23,7 @@ static int open_device(struct send_disk *disk, dev_t number, struct error *err)
         return error_set(err, 0, "it is a partition: name the whole disk");
     if (!machine_disk_find("", major(number), minor(number), &disk->device))
         return error_set(err, ENODEV, "find it in /sys");
-    snprintf(disk->name, sizeof(disk->name), "%s", disk->device.name);
+    memcpy(disk->name, disk->device.name, sizeof(disk->name));
     source->device = device_open(disk->path, err);
     if (!source->device)
         return -1;

@@ -118,6 +118,7 @@ static int ask(struct freezer *freezer, enum freeze_verb verb, unsigned limit_se
         } while (ready < 0 && errno == EINTR);
     if (ready > 0 && recv(freezer->socket, reply, sizeof(*reply), 0) == (ssize_t)sizeof(*reply))
         return 0;
+    shutdown(freezer->socket, SHUT_RDWR); /* an answer to this must not be taken for the next */
     return error_set(err, ready == 0 ? ETIMEDOUT : EPIPE, "the freezing process");
 }
 
