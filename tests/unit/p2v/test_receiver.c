@@ -536,6 +536,28 @@ static void test_an_update_wants_what_changed_and_what_fixers_changed(void **sta
     assert_true(access(path, F_OK) == 0);
 }
 
+static void test_an_update_of_a_raw_disk_is_an_overlay_over_it(void **state)
+{
+    struct fixture *fixture = *state;
+    AUTO(text) update = {0};
+    AUTO(text) base = {0};
+    AUTO_FREE char *path = text_format("%s/other/disk0.raw", fixture->pool);
+    struct stat before, after;
+
+    fixture->options.format = "raw";
+    start_update(fixture, &update, &base);
+    assert_int_equal(stat(path, &before), 0);
+    fixture->disk.content[5] = 99;
+    fixture->disk.content[6] = 0;
+    fixture->disk.empty[6] = CHUNK_SKIPPED;
+    open_receiver(fixture);
+    assert_ok(fixture, send_disk(fixture, 4));
+    assert_int_equal(fixture->wanted, 1);
+    finish(fixture, 7);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+}
+
 static void test_an_update_that_breaks_off_goes_on(void **state)
 {
     struct fixture *fixture = *state;
@@ -718,6 +740,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_an_update_wants_what_changed_and_what_fixers_changed,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_update_of_a_raw_disk_is_an_overlay_over_it, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_an_update_that_breaks_off_goes_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_update_whose_base_was_never_received_is_refused,
                                         set_up, tear_down),
