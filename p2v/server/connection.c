@@ -24,6 +24,12 @@
 
 /* --- ending it from outside --- */
 
+void connection_kill(struct connection *connection)
+{
+    if (connection->fd >= 0)
+        shutdown(connection->fd, SHUT_RDWR);
+}
+
 void connection_wake(struct connection *connection, enum connection_wake why)
 {
     connection->wake = why;
@@ -32,13 +38,9 @@ void connection_wake(struct connection *connection, enum connection_wake why)
         (connection->deadline_ms == 0 || connection->deadline_ms > deadline_ms))
         connection->deadline_ms = deadline_ms;
     atomic_store(&connection->stop, true);
+    if (!connection->link) /* it shakes hands, and would not notice */
+        connection_kill(connection);
     pthread_cond_broadcast(&connection->server->changed);
-}
-
-void connection_kill(struct connection *connection)
-{
-    if (connection->fd >= 0)
-        shutdown(connection->fd, SHUT_RDWR);
 }
 
 static void remove_connection(struct server *server, struct connection *connection)
@@ -199,12 +201,23 @@ int connection_run_beside(struct connection *connection, int (*call)(void *conte
 
 /* --- the door --- */
 
+/* Under server.lock: those of the same key that are in already. */
+static size_t count_admitted(const struct connection *connection)
+{
+    size_t count = 0;
+    for (struct connection *other = connection->server->connections; other; other = other->next)
+        count += other->is_admitted &&
+                 memcmp(other->identity, connection->identity, sizeof(other->identity)) == 0;
+    return count;
+}
+
 int connection_admit(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
     bool is_full;
     pthread_mutex_lock(&server->lock);
-    is_full = server->admitted_count >= SERVER_MAX_CONNECTIONS;
+    is_full = server->admitted_count >= SERVER_MAX_CONNECTIONS ||
+              count_admitted(connection) >= SERVER_MAX_OF_KEY;
     if (!is_full) {
         gate_leave(&server->gate, connection);
         server->admitted_count++;

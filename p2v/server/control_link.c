@@ -37,6 +37,7 @@ static int use_token(void *context, const char *token, struct error *err)
         log_warning(server->log, "%s: a token was refused: %s", connection->address, reason);
         return error_set(err, EACCES, "token refused");
     }
+    agent_stop_waiting(server->database, connection->identity, NULL);
     log_info(server->log, "%s: admitted by a token", connection->address);
     return connection_admit(connection, err);
 }

@@ -46,7 +46,7 @@ void machine_log_init(struct machine_log *log, int folder_fd, const char *name, 
     *log = (struct machine_log){.log = {emit}, .server = server};
     snprintf(log->name, sizeof(log->name), "%s", name);
     AUTO_FREE char *file = text_format("%s.log", name);
-    log->fd = openat(folder_fd, file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    log->fd = openat(folder_fd, file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (log->fd < 0)
         log_warning(server, "%s: no log: %s", name, strerror(errno));
 }

@@ -32,6 +32,9 @@
 /* Admitted ones; each machine has one and one for each of its disks. */
 #define SERVER_MAX_CONNECTIONS 1024
 
+/* Of one key: twice as many as it needs, since a new one comes before the old one has gone. */
+#define SERVER_MAX_OF_KEY (2 * (WIRE_MAX_DISKS + 1))
+
 /* A transfer without any connection is forgotten after this; it can be taken up again from disk. */
 #define SERVER_IDLE_MS 60000
 

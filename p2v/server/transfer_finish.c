@@ -220,12 +220,20 @@ static void add_job(struct server *server, const char *name)
         log_warning(server->log, "%s: %s", name, err.text);
 }
 
+static bool is_received(struct server *server, const struct transfer *transfer)
+{
+    pthread_mutex_lock(&server->lock);
+    bool is = transfer->state == TRANSFER_RECEIVED;
+    pthread_mutex_unlock(&server->lock);
+    return is;
+}
+
 int transfer_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
                     struct error *err)
 {
     struct server *server = connection->server;
     struct transfer *transfer = connection->transfer;
-    if (transfer->state == TRANSFER_RECEIVED)
+    if (is_received(server, transfer))
         return tell_again(connection, err);
     if (begin(connection, err) != 0)
         return -1;
