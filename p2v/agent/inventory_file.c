@@ -21,7 +21,8 @@
 
 /* More entries than this in one folder are none of a machine's. */
 #define MAX_NAMES 65536u
-#define MAX_FILE ((size_t)1 << 20)
+/* A host of thousands of containers has a long mountinfo, of which no line may be missed. */
+#define MAX_FILE ((size_t)64 << 20)
 
 static char *path_of(const char *root, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));

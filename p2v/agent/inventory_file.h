@@ -14,7 +14,7 @@
 char *inventory_path(const char *root, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* At most 1 MiB of a file as it is; NULL when it cannot be read. Caller frees. */
+/* A file as it is, at most 64 MiB; NULL when it cannot be read. Caller frees. */
 char *inventory_read(const char *path, size_t *length);
 
 /*
