@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A disk that others may use, as a block source. The kernel keeps what it reads through the whole disk
- * apart from what file systems read and write through their partitions, so a second look at the
- * disk may be shown the past. Here that memory is dropped, or gone around: while file systems are
- * frozen, and all of theirs is on the disk, it is read directly.
+ * A disk that others may use, as a block source. The kernel keeps what it reads through the whole
+ * disk apart from what file systems read and write through their partitions, so a second look at
+ * the disk may be shown the past. Here that memory is dropped, or gone around: while file systems
+ * are frozen, and all of theirs is on the disk, it is read directly.
  */
 #ifndef P2V_AGENT_LIVE_SOURCE_H
 #define P2V_AGENT_LIVE_SOURCE_H
