@@ -182,18 +182,6 @@ static int exit_code_of_failure(const struct send *send, const struct error *err
                                                                            : CLI_FAILED;
 }
 
-static void tell_unreadable(struct send *send)
-{
-    for (size_t i = 0; i < send->disk_count; i++) {
-        const struct extents *ranges = &send->result.disks[i].unreadable;
-        char bytes[32];
-        if (ranges->count)
-            log_warning(&send->log, "%s: %s unreadable in %zu ranges: they are missing in the copy",
-                        send->disks[i].name,
-                        bytes_format(extents_total(ranges), bytes, sizeof(bytes)), ranges->count);
-    }
-}
-
 static void print_line(const struct send *send)
 {
     const struct sender_result *result = &send->result;
@@ -217,7 +205,6 @@ static void print_line(const struct send *send)
 static int finish(struct send *send, struct error *err)
 {
     const struct sender_result *result = &send->result;
-    tell_unreadable(send);
     send_output_end(send);
     if (send->options->is_json) {
         AUTO_JSON json = send_result_json(send);
@@ -263,7 +250,6 @@ static int transfer(struct send *send, struct sender_options *sending, struct er
     send_thaw(send);
     if (result == 0)
         return finish(send, err);
-    tell_unreadable(send);
     send_output_end(send);
     return exit_code_of_failure(send, err);
 }

@@ -150,6 +150,7 @@ void send_close_disks(struct send *send)
         live_source_close(disk->live_source);
         image_close(disk->source.image);
         device_close(disk->source.device);
+        json_decref(disk->damage);
         free(disk->path);
     }
     live_mounts_fini(&send->mounts);

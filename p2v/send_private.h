@@ -26,6 +26,8 @@ struct send_disk {
     struct source source;       /* its layout: as it was at the start */
     struct live live;
     struct live_source *live_source; /* NULL: an image file */
+    json_t *damage;                  /* what its unreadable ranges hit; NULL: not asked yet */
+    size_t damage_count;             /* of ranges then */
 };
 
 struct send {
@@ -93,7 +95,7 @@ void send_show_stage(void *context, const char *machine, enum wire_stage stage, 
 /* --- send_report.c --- */
 
 char *send_report(void *context); /* sender_options.report */
-json_t *send_result_json(const struct send *send);
+json_t *send_result_json(struct send *send);
 bool send_has_warnings(const struct send *send);
 const char *send_consistency_name(enum wire_consistency consistency);
 

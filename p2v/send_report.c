@@ -13,6 +13,7 @@
 #include <time.h>
 
 #define MAX_RANGES 100u
+#define MAX_TOLD 10u
 
 const char *send_consistency_name(enum wire_consistency consistency)
 {
@@ -48,9 +49,29 @@ static json_t *warnings_json(const struct console *console)
     return json;
 }
 
-/* The ranges with what they hit; of very many only the first. */
-static json_t *unreadable_json(const struct send_disk *disk, const struct extents *ranges)
+/* The files hit, for people: the ranges alone say little. */
+static void tell_hits(const struct send_disk *disk, const json_t *ranges)
 {
+    size_t i, k, told = 0;
+    const json_t *range, *hit;
+    json_array_foreach(ranges, i, range)
+    {
+        json_array_foreach(json_object_get(range, "hits"), k, hit)
+        {
+            if (told++ < MAX_TOLD)
+                log_warning(&disk->send->log, "%s: unreadable: %s", disk->name,
+                            json_string_value(hit));
+        }
+    }
+}
+
+/*
+ * The ranges with what they hit; of very many only the first. Found out once: it may take a while.
+ */
+static json_t *unreadable_json(struct send_disk *disk, const struct extents *ranges)
+{
+    if (disk->damage && disk->damage_count == ranges->count)
+        return json_incref(disk->damage);
     json_t *json = json_array();
     for (size_t i = 0; i < ranges->count && i < MAX_RANGES; i++) {
         json_t *item = json_object();
@@ -59,12 +80,16 @@ static json_t *unreadable_json(const struct send_disk *disk, const struct extent
         json_array_append_new(json, item);
     }
     damage_describe(disk->source.block, &disk->source.layout, ranges, json);
-    return json;
+    tell_hits(disk, json);
+    json_decref(disk->damage);
+    disk->damage = json;
+    disk->damage_count = ranges->count;
+    return json_incref(json);
 }
 
-static json_t *disk_json(const struct send *send, size_t index)
+static json_t *disk_json(struct send *send, size_t index)
 {
-    const struct send_disk *disk = &send->disks[index];
+    struct send_disk *disk = &send->disks[index];
     const struct sender_disk_result *result = &send->result.disks[index];
     json_t *json = json_object();
     json_set_text(json, "name", disk->name);
@@ -82,7 +107,7 @@ static json_t *disk_json(const struct send *send, size_t index)
     return json;
 }
 
-static json_t *common_json(const struct send *send)
+static json_t *common_json(struct send *send)
 {
     json_t *json = json_object(), *disks = json_array();
     bool is_live = send_is_any_live(send);
@@ -110,7 +135,7 @@ static char *format_within_limit(const json_t *json)
 /* "started" and "ended" are this machine's clock; the server knows its own. */
 char *send_report(void *context)
 {
-    const struct send *send = context;
+    struct send *send = context;
     size_t i;
     json_t *disk;
     AUTO_JSON json = common_json(send);
@@ -132,7 +157,7 @@ bool send_has_warnings(const struct send *send)
     return has_any;
 }
 
-json_t *send_result_json(const struct send *send)
+json_t *send_result_json(struct send *send)
 {
     const struct sender_result *result = &send->result;
     json_t *json = common_json(send);
