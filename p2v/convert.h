@@ -68,8 +68,8 @@ int convert_open(struct convert *convert, const struct option_list *paths, struc
 int convert_copy(struct convert *convert, struct error *err);     /* convert_copy.c */
 int convert_fix(struct convert *convert, struct error *err);      /* convert_fix.c: on overlays */
 int convert_commit(struct convert *convert, struct error *err);   /* these into the copies */
-int convert_define(struct convert *convert, struct error *err);    /* convert->guest */
-int convert_describe(struct convert *convert, struct error *err);  /* it and reports, written */
+int convert_define(struct convert *convert, struct error *err);   /* convert->guest */
+int convert_describe(struct convert *convert, struct error *err); /* it and reports, written */
 int convert_publish(struct convert *convert, struct error *err);
 int convert_boot_test(struct convert *convert, struct error *err); /* convert_boot.c */
 void convert_fini(struct convert *convert);
