@@ -2,7 +2,8 @@
  *
  * The choice climbs a hill: from time to time the next step is tried for one measurement and kept
  * when more content went through. Up costs CPU, so it is tried only when the link is what holds
- * things up and cores are idle; down is tried rarely, or at once when the link waits for us.
+ * things up, and cores are idle or the link is slow; down is tried rarely, or at once when the link
+ * waits for us.
  */
 #include "p2v/agent/compressor.h"
 
@@ -16,11 +17,17 @@
 
 #define LINK_IS_BUSY 0.3   /* blocked for more: the link holds us up */
 #define CORES_ARE_IDLE 0.2 /* at least this much, or compressing takes from something else */
+#define SLOW_LINK 120e6    /* so little content a second that a part of one core pays for it */
 #define WORTH_IT 1.1       /* more goodput a step up has to give */
 #define AS_GOOD 0.95       /* goodput a step down may cost */
 #define FIRST_RETRY 5.0    /* seconds after a step up that did not pay; doubles */
 #define LAST_RETRY 60.0
 #define LOOK_DOWN 20.0
+
+/* What is on its way when the step changes still tells of the step before; no longer than so long.
+ */
+#define LAG_BYTES ((uint64_t)12 << 20)
+#define LAG_SECONDS 3.0
 
 /* A chunk has to shrink by an eighth; else it and up to so many after it go as they are. */
 #define MUST_SHRINK_BY 8
@@ -50,6 +57,8 @@ static void settle(struct compression *state, unsigned step)
 
 static void probe(struct compression *state, unsigned step)
 {
+    state->lag_bytes = LAG_BYTES;
+    state->lag_seconds = LAG_SECONDS;
     state->from = state->step;
     state->step = step;
     state->is_probe = true;
@@ -76,6 +85,11 @@ unsigned compression_choose(struct compression *state, const struct compression_
         return state->step; /* paused, or nothing to send: tells nothing */
     double goodput = (double)sample->bytes / sample->seconds;
     bool is_link_busy = sample->blocked > LINK_IS_BUSY;
+    if (state->is_probe && state->lag_bytes > 0 && state->lag_seconds > 0) {
+        state->lag_bytes -= sample->bytes < state->lag_bytes ? sample->bytes : state->lag_bytes;
+        state->lag_seconds -= sample->seconds;
+        return state->step;
+    }
     if (state->is_probe) {
         judge_probe(state, goodput);
         return state->step;
@@ -83,7 +97,8 @@ unsigned compression_choose(struct compression *state, const struct compression_
     state->goodput[state->step] = goodput;
     state->waited += sample->seconds;
     double down_after = is_link_busy ? state->down_after : 1.0;
-    if (state->step + 1 < COMPRESSION_STEPS && is_link_busy && sample->idle > CORES_ARE_IDLE &&
+    bool is_cheap = sample->idle > CORES_ARE_IDLE || goodput < SLOW_LINK;
+    if (state->step + 1 < COMPRESSION_STEPS && is_link_busy && is_cheap &&
         state->waited >= state->up_after)
         probe(state, state->step + 1);
     else if (state->step > 0 && state->waited >= down_after)

@@ -30,6 +30,8 @@ struct compression {
     double goodput[COMPRESSION_STEPS]; /* bytes a second, as last seen */
     bool is_probe;                     /* `step` is being tried */
     unsigned from;                     /* the step before the probe */
+    uint64_t lag_bytes;                /* of the step before, still to come; */
+    double lag_seconds;                /* not awaited for longer */
     double waited;                     /* seconds since the last decision */
     double up_after, down_after;       /* seconds to wait before the next probe */
 };

@@ -148,7 +148,6 @@ static void reset_locked(struct disk_pipeline *pipeline)
     pipeline->backlog = pipeline->name_count = 0;
     pipeline->open_run.count = 0;
     pipeline->frames.length = 0;
-    pipeline->answer_ms = 0;
     pipeline->is_read = pipeline->is_pass_sent = pipeline->counts.is_paused = false;
     pipeline->error = (struct error){0};
     pipeline->is_ended = false;

@@ -24,11 +24,9 @@
 #define OFFERS_IN_WINDOW 4u
 #define MAX_FRAMES_BYTES (256u << 10)
 
-/* Wanted and not sent: enough to keep the link busy, few enough to stay in the cores' caches. On a
- * link with latency more, since answers come late. */
+/* Wanted and not sent: enough to keep a link of 1 Gb/s busy for the 50 ms until the next answers
+ * come, few enough to stay in the cores' caches. What waits for its answer is not counted. */
 #define BACKLOG_CHUNKS (8u << 4)
-#define FAR_BACKLOG_CHUNKS (48u << 4)
-#define FAR_MS 8
 
 struct unit {
     uint8_t *buffer; /* made when first used */
@@ -49,7 +47,6 @@ struct piece {
     uint64_t chunk, sequence;
     uint32_t length;       /* of the chunk */
     uint32_t frame_length; /* compressed, in place; 0: not */
-    int64_t offered_ms;
     enum piece_state state;
 };
 
@@ -93,8 +90,7 @@ struct disk_pipeline {
     struct piece *pieces; /* ring of piece_mask + 1 */
     uint64_t piece_mask;
     uint64_t send_at, compress_at, want_at, offered_at, named_at;
-    unsigned backlog;  /* pieces wanted and not sent */
-    int64_t answer_ms; /* the fastest answer lately */
+    unsigned backlog; /* pieces wanted and not sent */
 
     uint64_t position; /* chunks below were published */
     struct open_run open_run;

@@ -4,7 +4,6 @@
  * as long as what follows fits into it and nobody waits for it.
  */
 #include "base/checked.h"
-#include "base/clock.h"
 #include "p2v/agent/pipeline_parts.h"
 
 #include <errno.h>
@@ -36,12 +35,8 @@ static int flush_names(struct disk_pipeline *pipeline, struct error *err)
                          &offer.sequence, err) != 0)
         return -1;
     wire_offer_encode(&offer, &pipeline->frames);
-    int64_t now_ms = clock_ms();
-    for (unsigned i = 0; i < offer.count; i++) {
-        struct piece *piece = pipeline_piece(pipeline, pipeline->offered_at++);
-        piece->sequence = offer.sequence;
-        piece->offered_ms = now_ms;
-    }
+    for (unsigned i = 0; i < offer.count; i++)
+        pipeline_piece(pipeline, pipeline->offered_at++)->sequence = offer.sequence;
     pipeline->name_count = 0;
     return 0;
 }

@@ -22,8 +22,7 @@ static bool is_going(const struct disk_pipeline *pipeline)
 
 static bool may_read(const struct disk_pipeline *pipeline)
 {
-    unsigned most = pipeline->answer_ms >= FAR_MS ? FAR_BACKLOG_CHUNKS : BACKLOG_CHUNKS;
-    return pipeline->free_units && pipeline->backlog < most;
+    return pipeline->free_units && pipeline->backlog < BACKLOG_CHUNKS;
 }
 
 /* Waits for one; NULL when the run has ended. */

@@ -3,23 +3,12 @@
  * What the server says on a disk's connection, until the pass has ended one way or another.
  */
 #include "base/checked.h"
-#include "base/clock.h"
 #include "p2v/agent/compressor.h"
 #include "p2v/agent/pipeline_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-/* The fastest answers tell the link's latency; it may rise, slowly. */
-static void note_answer(struct disk_pipeline *pipeline, const struct piece *piece)
-{
-    int64_t took_ms = clock_ms() - piece->offered_ms;
-    if (took_ms < pipeline->answer_ms)
-        pipeline->answer_ms = took_ms;
-    else
-        pipeline->answer_ms += (took_ms - pipeline->answer_ms + 7) / 8;
-}
 
 /* Without compression, and nothing left over from when there was, pieces are ready at once. */
 static void queue_wanted(struct disk_pipeline *pipeline, uint64_t from)
@@ -45,7 +34,6 @@ static int take_want(struct disk_pipeline *pipeline, const struct wire_want *wan
     uint64_t from = pipeline->want_at, first = 0;
     if (disk_offer_wanted(pipeline->options.offer, want, &first, err) != 0)
         return -1;
-    note_answer(pipeline, pipeline_piece(pipeline, from));
     for (unsigned i = 0; i < want->count; i++) {
         struct piece *piece = pipeline_piece(pipeline, pipeline->want_at++);
         bool is_wanted = wire_want_has(want, i);

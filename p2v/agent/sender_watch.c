@@ -132,7 +132,14 @@ static void sample_compression(struct sender_run *run, int64_t now_ms)
     };
     sample.blocked =
         (double)(blocked_ns - run->seen_blocked_ns) / 1e9 / sample.seconds / (busy ? busy : 1);
+    unsigned before = run->compression.step;
     unsigned step = compression_choose(&run->compression, &sample);
+    if (step != before)
+        log_detail(run->options->log,
+                   "compression %d, after %d gave %.0f MB/s, %.0f%% waited, %.0f%% idle",
+                   compression_level(step), compression_level(before),
+                   (double)sample.bytes / sample.seconds / 1e6, sample.blocked * 100,
+                   sample.idle * 100);
     atomic_store(&run->shared.step, step);
     run->ticks = ticks;
     run->seen_bytes = bytes;
