@@ -20,7 +20,6 @@ import json
 import os
 import re
 import resource
-import select
 import shutil
 import signal
 import socket
@@ -69,7 +68,10 @@ class Child:
                                         stdout=subprocess.PIPE if reads else self.log,
                                         stderr=subprocess.STDOUT if reads else self.log,
                                         text=reads or None, errors="replace" if reads else None)
-        self.argv, self.path = argv, log
+        self.argv, self.path, self.text, self.reader = argv, log, "", None
+        if reads:
+            self.reader = threading.Thread(target=self._read, daemon=True)
+            self.reader.start()
 
     def fail(self, why):
         self.log.flush()
@@ -77,17 +79,20 @@ class Child:
             sys.stderr.write(f.read()[-2000:])
         raise SystemExit("bench: %s: %s" % (" ".join(map(str, self.argv)), why))
 
+    def _read(self):
+        for line in self.process.stdout:
+            self.text += line
+            self.log.write(line.encode())
+
     def line(self, pattern, seconds=20):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            ready, _, _ = select.select([self.process.stdout], [], [], 0.2)
-            line = self.process.stdout.readline() if ready else ""
-            self.log.write(line.encode())
-            found = re.search(pattern, line)
+            found = re.search(pattern, self.text, re.M)
             if found:
                 return found
-            if ready and not line:
+            if self.process.poll() is not None:
                 break
+            time.sleep(0.01)
         return self.fail("did not say %r" % pattern)
 
     def listens(self, address, port):
@@ -109,9 +114,8 @@ class Child:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.fail("does not end")
-        if self.process.stdout:
-            self.log.write(self.process.stdout.read().encode())
-            self.process.stdout.close()
+        if self.reader:
+            self.reader.join(10)
         if self.process.returncode not in ok:
             self.fail("status %d" % self.process.returncode)
         self.log.close()
@@ -398,25 +402,8 @@ class Lab:
     def serve(self, r, *options):
         server = r.child(REHOST, "serve", "--pool", self.out, "--listen", self.address + ":0",
                          "--no-fix", "--no-boot-test", *options, reads=True)
-        found = {}
-        while len(found) < 2:
-            line = server.line(r"^(pin|listening on) (\S+)")
-            found[line.group(1)] = line.group(2).rstrip(";")
-        drain(server)
-        return server, int(found["listening on"].rsplit(":", 1)[1]), found["pin"]
-
-
-def drain(child):
-    """What it says goes to the log, so that it never waits for a reader."""
-    stream, log = child.process.stdout, child.log
-
-    def copy():
-        with contextlib.suppress(ValueError, OSError):
-            for line in stream:
-                log.write(line.encode())
-
-    child.process.stdout = None
-    threading.Thread(target=copy, daemon=True).start()
+        pin = server.line(r"^pin (\S+)$").group(1)
+        return server, int(server.line(r"^listening on \S+:(\d+)").group(1)), pin
 
 
 # --- figures ---------------------------------------------------------------------------------

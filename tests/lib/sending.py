@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bad_input  # noqa: E402
-from server_test import REHOST, ROOT, SKIP, Failure, check, run, say  # noqa: E402,F401
+from server_test import (REHOST, ROOT, SKIP, Failure, check, partitions, run,  # noqa: E402,F401
+                         say)
 
 MIB = 1 << 20
 OK, FAILED, USAGE, WARNINGS, UNVERIFIED, NOT_AUTHORISED, NO_SPACE = range(7)
@@ -231,16 +233,30 @@ class Disk:
     files of `tree`, swap. `kept` are the ranges that have to travel, by dumpe2fs."""
 
     def __init__(self, folder, name, megabytes=24, files=3, seed=None):
-        bad_input.scratch = folder
         tree = os.path.join(folder, name + ".tree")
         os.makedirs(os.path.join(tree, "srv"))
         for i in range(files):
-            write(os.path.join(tree, "srv", "file%d" % i), bad_input.noise(MIB, "%s %d" % (seed or name, i)))
-        script = bad_input.GPT.replace("16MiB", "%dMiB" % (megabytes - 8))
-        self.path, kept, self.partitions = bad_input.make_disk(name, megabytes * MIB, script, (2,),
-                                                               (3,), tree)
+            write(os.path.join(tree, "srv", "file%d" % i),
+                  bad_input.noise(MIB, "%s %d" % (seed or name, i)))
+        self.path = write(os.path.join(folder, name), bad_input.noise(megabytes * MIB, name))
+        subprocess.run(["sfdisk", "-q", self.path], check=True, text=True,
+                       input=bad_input.GPT.replace("16MiB", "%dMiB" % (megabytes - 8)))
+        self.partitions = partitions(self.path)
+        start, length, _ = self.partitions[2]
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", tree, "-E",
+            "offset=%d,nodiscard,lazy_itable_init=0" % start, self.path, "%dk" % (length // 1024))
+        self._make_swap(self.partitions[3])
         shutil.rmtree(tree)
-        self.kept = bad_input.everything(kept)
+        self.look_again()
+
+    def _make_swap(self, partition):
+        page = bytearray(4096)
+        struct.pack_into("<III", page, 1024, 1, partition[1] // 4096 - 1, 0)
+        page[1036:1052] = bad_input.noise(16, "uuid")
+        page[4086:] = b"SWAPSPACE2"
+        with open(self.path, "r+b") as f:
+            f.seek(partition[0])
+            f.write(page)
 
     def used_bytes(self):
         return sum(end - start for start, end in self.kept)
@@ -250,6 +266,17 @@ class Disk:
         kept = {n: bad_input.used_ranges(self.path, p, n == 2, n == 3)
                 for n, p in self.partitions.items()}
         self.kept = bad_input.everything(kept)
+
+
+class PlainDisk:
+    """A disk without a table: all of it has to travel."""
+
+    def __init__(self, folder, name, megabytes):
+        self.path = write(os.path.join(folder, name), bad_input.noise(megabytes * MIB, name))
+        self.kept, self.partitions = [(0, megabytes * MIB)], {}
+
+    def used_bytes(self):
+        return self.kept[0][1]
 
 
 def raw_copy(folder, number=0, scratch=None):
