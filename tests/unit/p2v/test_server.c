@@ -86,6 +86,19 @@ static void test_agent_that_lost_its_control_connection_keeps_its_session(void *
     agent_fini(&agent);
 }
 
+/* The database's row of the machine. */
+static void expect_state(struct stage *stage, const char *name, enum machine_state state)
+{
+    struct machine_row row;
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(machine_get(server_database(stage->server), name, &row, NULL), 0);
+        if (row.state == state)
+            return;
+        usleep(100000);
+    }
+    fail_msg("%s is %s", name, machine_state_name(row.state));
+}
+
 static void test_restarted_server_goes_on_where_it_was(void **state)
 {
     struct stage *stage = *state;
@@ -104,6 +117,7 @@ static void test_restarted_server_goes_on_where_it_was(void **state)
     link_close(take_ptr(&run.link));
 
     stage_start(stage);
+    expect_state(stage, "restarted", MACHINE_INTERRUPTED);
     agent_enter(&agent);
     agent_announce(&agent, "restarted", 1, DISK_SIZE);
     send_disk(&agent, &run);
@@ -113,19 +127,6 @@ static void test_restarted_server_goes_on_where_it_was(void **state)
     agent_finish(&agent);
     expect_image(stage, "restarted.partial", 0, content, DISK_SIZE);
     agent_fini(&agent);
-}
-
-/* The database's row of the machine. */
-static void expect_state(struct stage *stage, const char *name, enum machine_state state)
-{
-    struct machine_row row;
-    for (int i = 0; i < 50; i++) {
-        assert_int_equal(machine_get(server_database(stage->server), name, &row, NULL), 0);
-        if (row.state == state)
-            return;
-        usleep(100000);
-    }
-    fail_msg("%s is %s", name, machine_state_name(row.state));
 }
 
 static void test_what_the_job_says_reaches_agent_and_database(void **state)
@@ -204,6 +205,38 @@ static void test_second_run_right_behind_the_first_sends_what_has_changed(void *
     assert_int_equal(run.sent_chunks - first, 4);
     expect_image(stage, "more.partial", 0, content, DISK_SIZE);
     agent_fini(&agent);
+}
+
+static void test_machine_handed_to_a_new_key_goes_on_with_it(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent, reborn;
+    struct wire_admitted admitted;
+    char token[WIRE_TOKEN_LENGTH + 1];
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE};
+    make_disk(content, DISK_SIZE, 0);
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "reborn", 1, DISK_SIZE);
+    run.frames_left = 30;
+    open_disk(&agent, &run);
+    assert_false(offer_disk(&run));
+    size_t sent = run.sent_chunks;
+    make_token(stage, &(struct token_options){.machine = "reborn"}, token);
+    agent_init(&reborn, stage);
+    reborn.control = agent_hello(&reborn, WIRE_CONTROL, NULL);
+    send_token(reborn.control, token);
+    EXPECT(reborn.control, WIRE_ADMITTED, admitted, &admitted);
+    agent_announce(&reborn, "", 1, DISK_SIZE);
+    assert_string_equal(reborn.machine, "reborn");
+    expect_error(agent.control, WIRE_ERROR_REPLACED);
+    link_close(take_ptr(&run.link));
+    send_disk(&reborn, &run);
+    assert_true(sent > 10 && run.sent_chunks <= 26 + 1);
+    agent_finish(&reborn);
+    expect_image(stage, "reborn.partial", 0, content, DISK_SIZE);
+    agent_fini(&agent);
+    agent_fini(&reborn);
 }
 
 /* --- kill -9 --- */
@@ -310,6 +343,7 @@ int main(void)
         WITH_SERVER(test_what_the_job_says_reaches_agent_and_database),
         WITH_SERVER(test_agent_cut_off_before_the_stage_may_finish_again),
         WITH_SERVER(test_second_run_right_behind_the_first_sends_what_has_changed),
+        WITH_SERVER(test_machine_handed_to_a_new_key_goes_on_with_it),
         cmocka_unit_test_setup_teardown(test_killed_server_loses_nothing_that_it_called_safe,
                                         stage_make_folder, stage_tear_down),
     };
