@@ -359,9 +359,18 @@ static int write_sorted(struct ledger *ledger, const struct ledger_record *recor
     return 0;
 }
 
-int ledger_sync(const struct ledger *ledger, struct error *err)
+int ledger_sync(struct ledger *ledger, struct error *err)
 {
-    return fdatasync(ledger->fd) == 0 ? 0 : error_set(err, errno, "fdatasync");
+    if (!ledger->is_unsynced)
+        return 0;
+    if (fdatasync(ledger->fd) < 0) {
+        error_set(err, errno, "fdatasync");
+        if (err)
+            err->errnum = EIO; /* also for want of space: what was to be written is gone */
+        return -1;
+    }
+    ledger->is_unsynced = false;
+    return 0;
 }
 
 static int commit_locked(struct ledger *ledger, struct error *err)
@@ -374,6 +383,7 @@ static int commit_locked(struct ledger *ledger, struct error *err)
     pthread_mutex_unlock(&ledger->lock);
     if (!records)
         return error_set(err, ENOMEM, "%zu records", ledger->sealed.count);
+    ledger->is_unsynced |= count > 0;
     if (write_sorted(ledger, records, count, err) < 0 || ledger_sync(ledger, err) < 0)
         return -1;
     pthread_mutex_lock(&ledger->lock);
@@ -384,11 +394,10 @@ static int commit_locked(struct ledger *ledger, struct error *err)
 
 int ledger_commit(struct ledger *ledger, struct error *err)
 {
-    int result = 0;
+    int result;
 
     pthread_mutex_lock(&ledger->file_lock);
-    if (ledger->sealed.count)
-        result = commit_locked(ledger, err);
+    result = commit_locked(ledger, err);
     pthread_mutex_unlock(&ledger->file_lock);
     return result == 0 ? 0 : error_wrap(err, "ledger");
 }

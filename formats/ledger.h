@@ -83,9 +83,10 @@ size_t ledger_pending(const struct ledger *ledger);
 
 /*
  * Two steps, so that setting may go on while the image is being synced: ledger_seal marks what has
- * been set until now; after syncing the image, ledger_commit writes and syncs what was sealed. What
- * a failed commit could not write stays sealed. Sealing again before the commit adds to what the
- * next commit writes: the caller seals, syncs and commits in this order.
+ * been set until now; after syncing the image, ledger_commit writes what was sealed and syncs it,
+ * and what else was written. What a failed commit could not write stays sealed. Sealing again
+ * before the commit adds to what the next commit writes: the caller seals, syncs and commits in
+ * this order.
  */
 void ledger_seal(struct ledger *ledger);
 int ledger_commit(struct ledger *ledger, struct error *err);

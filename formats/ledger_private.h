@@ -19,6 +19,7 @@ struct ledger {
     uint64_t chunk_count;
     /* Held while the file's records are written. Taken before `lock`. */
     pthread_mutex_t file_lock;
+    bool is_unsynced;     /* something was written since the last sync */
     pthread_mutex_t lock; /* of the maps */
     struct ledger_map pending, sealed;
 };
@@ -34,6 +35,7 @@ int ledger_check_range(const struct ledger *ledger, uint64_t first, uint64_t cou
 /* The first chunk from `first` on whose record in the file may be other than zero; `end`: none. */
 uint64_t ledger_next_stored(const struct ledger *ledger, uint64_t first, uint64_t end);
 
-int ledger_sync(const struct ledger *ledger, struct error *err);
+/* Of what was written, if anything was. file_lock is held. */
+int ledger_sync(struct ledger *ledger, struct error *err);
 
 #endif

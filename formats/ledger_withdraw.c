@@ -60,6 +60,7 @@ static int fill_batch(struct ledger *ledger, uint64_t first, size_t count, struc
     }
     if (!is_changed)
         return 0;
+    ledger->is_unsynced = true;
     return io_write_at(ledger->fd, records, count * LEDGER_RECORD_SIZE, ledger_record_offset(first),
                        err);
 }

@@ -35,6 +35,16 @@ struct fixture {
 
 static const uint8_t disk_id[32] = {1, 2, 3};
 
+/* Instead of the system's: how often, not that it works. */
+static unsigned syncs;
+
+int fdatasync(int fildes)
+{
+    (void)fildes;
+    syncs++;
+    return 0;
+}
+
 #define assert_ok(fixture, call)                                                                   \
     do {                                                                                           \
         if ((call) != 0)                                                                           \
@@ -216,6 +226,31 @@ static void test_ledger_unreadable_is_in_the_file_at_once(void **state)
     assert_int_equal(state_in_file(fixture, 1000), LEDGER_UNREADABLE);
     assert_int_equal(state_in_file(fixture, 1999), LEDGER_UNREADABLE);
     assert_int_equal(state_in_file(fixture, 2000), LEDGER_ZERO);
+}
+
+static void test_ledger_syncs_what_it_has_to_and_no_more(void **state)
+{
+    struct fixture *fixture = *state;
+
+    syncs = 0;
+    set(fixture, 1, named(1));
+    commit(fixture);
+    assert_int_equal(syncs, 1);
+    commit(fixture); /* nothing is new */
+    assert_ok(fixture, ledger_forget(fixture->ledger, 2, 10, NULL, &fixture->err));
+    assert_ok(fixture, ledger_set_zero(fixture->ledger, 2, 10, &fixture->err));
+    commit(fixture);
+    assert_int_equal(syncs, 1);
+    assert_ok(fixture, ledger_set_unreadable(fixture->ledger, 2, 10, &fixture->err));
+    assert_int_equal(syncs, 1); /* no name ends */
+    commit(fixture);
+    assert_int_equal(syncs, 2);
+    assert_ok(fixture, ledger_forget(fixture->ledger, 0, 12, NULL, &fixture->err));
+    assert_int_equal(syncs, 3);
+    assert_ok(fixture, ledger_set_zero(fixture->ledger, 0, 12, &fixture->err));
+    assert_int_equal(syncs, 3);
+    commit(fixture);
+    assert_int_equal(syncs, 4);
 }
 
 static void test_ledger_forget_withdraws_names_from_the_file(void **state)
@@ -461,6 +496,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_ledger_zero_is_in_the_file_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ledger_unreadable_is_in_the_file_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_ledger_syncs_what_it_has_to_and_no_more, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_ledger_forget_withdraws_names_from_the_file, set_up,
                                         tear_down),
