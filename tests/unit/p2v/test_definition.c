@@ -37,10 +37,12 @@ static struct system some_system(void)
 static struct block_memory disk_memory;
 static struct source disk;
 static struct sources disks = {&disk, 1};
+static struct definition_hints seen; /* of the machine itself; nothing unless a test says so */
 
 static int start(void **state)
 {
     (void)state;
+    seen = (struct definition_hints){.sockets = 0};
     block_memory_init(&disk_memory, "", 0);
     disk_memory.source.size_bytes = 3 * GIB + 100;
     disk = (struct source){.path = "/images/server.img", .block = &disk_memory.source};
@@ -55,7 +57,8 @@ static struct guest *define(const struct system *system, const char *name, const
                                          .folder_name = folder,
                                          .machine_id = "gpt:X",
                                          .format = "qcow2",
-                                         .hardware = definition_hardware_for(system)};
+                                         .hardware = definition_hardware_for(system),
+                                         .hints = &seen};
     struct guest *guest = definition_new(&disks, system, &nics, &options);
     struct error err = {0};
     if (guest_validate(guest, false, &err) != 0)
@@ -191,9 +194,59 @@ static void test_definition_name_is_valid_knows_its_limits(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, start)
 
+static void test_definition_is_of_the_machine_that_was_seen(void **state)
+{
+    (void)state;
+    struct system system = some_system();
+    seen = (struct definition_hints){.uuid = "4c4c4544-0051-3810-8052-b4c04f4b3132",
+                                     .sockets = 2,
+                                     .cores = 8,
+                                     .threads = 2,
+                                     .memory_bytes = 64 * GIB,
+                                     .is_clock_known = true,
+                                     .is_localtime = true};
+    AUTO_PTR(guest) guest = define(&system, NULL, "web");
+    assert_string_equal(guest->uuid, seen.uuid);
+    assert_int_equal(guest->sockets * 100 + guest->cores * 10 + guest->threads, 282);
+    assert_int_equal(guest->memory_bytes, 64 * GIB);
+    assert_int_equal(guest->clock, GUEST_CLOCK_LOCALTIME);
+}
+
+/* The table's partitions: an EFI system partition, and perhaps GRUB's place beside it. */
+static enum guest_firmware firmware_of(bool has_esp, bool has_bios_boot, bool is_uefi)
+{
+    struct partition partitions[2] = {{.number = 1}, {.number = 2}};
+    snprintf(partitions[0].type_guid, sizeof(partitions[0].type_guid), "%s",
+             has_esp ? PARTITION_TYPE_ESP : "");
+    snprintf(partitions[1].type_guid, sizeof(partitions[1].type_guid), "%s",
+             has_bios_boot ? PARTITION_TYPE_BIOS_BOOT : "");
+    disk.layout.table.partitions = partitions;
+    disk.layout.table.count = 2;
+    seen = (struct definition_hints){
+        .is_firmware_known = true, .is_uefi = is_uefi, .is_secure_boot = is_uefi};
+    AUTO_PTR(guest) guest = define(NULL, NULL, "web");
+    disk.layout.table.partitions = NULL;
+    disk.layout.table.count = 0;
+    assert_int_equal(guest->secure_boot, guest->firmware == GUEST_FIRMWARE_UEFI && is_uefi);
+    return guest->firmware;
+}
+
+static void test_definition_has_the_firmware_that_was_seen_where_the_disk_allows_it(void **state)
+{
+    (void)state;
+    assert_int_equal(firmware_of(true, true, true), GUEST_FIRMWARE_UEFI);
+    assert_int_equal(firmware_of(true, true, false), GUEST_FIRMWARE_BIOS);
+    assert_int_equal(firmware_of(true, false, false), GUEST_FIRMWARE_UEFI);
+    assert_int_equal(firmware_of(false, true, true), GUEST_FIRMWARE_BIOS);
+    assert_int_equal(firmware_of(false, false, false), GUEST_FIRMWARE_BIOS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_definition_is_of_the_machine_that_was_seen, start),
+        cmocka_unit_test_setup(
+            test_definition_has_the_firmware_that_was_seen_where_the_disk_allows_it, start),
         TEST(test_definition_of_a_known_system_has_virtio),
         TEST(test_definition_of_an_unknown_system_has_old_hardware),
         TEST(test_definition_follows_the_newest_kernel),
