@@ -22,7 +22,8 @@
 #define AS_GOOD 0.95       /* goodput a step down may cost */
 #define FIRST_RETRY 5.0    /* seconds after a step up that did not pay; doubles */
 #define LAST_RETRY 60.0
-#define LOOK_DOWN 20.0
+#define LOOK_DOWN 20.0      /* seconds until a step down is tried; */
+#define FIRST_LOOK_DOWN 1.0 /* less at first, when the link waits for us; doubles */
 
 /* What is on its way when the step changes still tells of the step before; no longer than so long.
  */
@@ -70,8 +71,10 @@ static void judge_probe(struct compression *state, double goodput)
     bool is_good = goodput >= state->goodput[state->from] * (is_up ? WORTH_IT : AS_GOOD);
     if (is_good) {
         state->up_after = is_up ? 0 : FIRST_RETRY;
-        state->down_after = LOOK_DOWN;
-    } else if (is_up) {
+        state->down_after = FIRST_LOOK_DOWN;
+    } else if (!is_up) {
+        state->down_after = state->down_after * 2 < LOOK_DOWN ? state->down_after * 2 : LOOK_DOWN;
+    } else {
         state->up_after = state->up_after < FIRST_RETRY ? FIRST_RETRY : state->up_after * 2;
         if (state->up_after > LAST_RETRY)
             state->up_after = LAST_RETRY;
@@ -96,7 +99,7 @@ unsigned compression_choose(struct compression *state, const struct compression_
     }
     state->goodput[state->step] = goodput;
     state->waited += sample->seconds;
-    double down_after = is_link_busy ? state->down_after : 1.0;
+    double down_after = is_link_busy ? LOOK_DOWN : state->down_after;
     bool is_cheap = sample->idle > CORES_ARE_IDLE || goodput < SLOW_LINK;
     if (state->step + 1 < COMPRESSION_STEPS && is_link_busy && is_cheap &&
         state->waited >= state->up_after)
