@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -114,18 +115,23 @@ static void mix(int fd)
     free(data);
 }
 
-static void lose_power(void)
+static void for_each_file(void (*visit)(int fd))
 {
     static const char *const names[] = {"disk0.qcow2", "disk0.raw", "disk0.ledger"};
 
-    calls_left = -1;
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         AUTO_FREE char *path = path_join(dying_folder, names[i]);
-        int fd = open(path, O_RDWR | O_CLOEXEC);
+        AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC);
 
         if (fd >= 0)
-            mix(fd);
+            visit(fd);
     }
+}
+
+static void lose_power(void)
+{
+    calls_left = -1;
+    for_each_file(mix);
     _exit(POWER_LOST);
 }
 
@@ -190,6 +196,14 @@ struct fixture {
 
 static struct fixture fixture;
 
+/* Written by the child: what was committed and not touched since. */
+static struct {
+    bool is_safe[CHUNKS];
+    uint8_t content[CHUNKS];
+} * shared;
+static bool is_known[CHUNKS];     /* safe when this child began, or sent by it */
+static bool is_untouched[CHUNKS]; /* of these, since the last seal */
+
 static size_t length_of(uint64_t index)
 {
     return (size_t)min_u64(CHUNK_SIZE, DISK_SIZE - index * CHUNK_SIZE);
@@ -231,7 +245,9 @@ static void change_some(void)
     for (unsigned i = 0; i < 4; i++) {
         uint64_t index = (uint64_t)random() % CHUNKS;
 
-        fixture.content[index] = some_content();
+        shared->is_safe[index] = is_untouched[index] = false;
+        is_known[index] = true;
+        shared->content[index] = fixture.content[index] = some_content();
         if (send_chunk(index) != 0)
             abort();
     }
@@ -240,7 +256,9 @@ static void change_some(void)
 static void receive_until_power_is_lost(long calls)
 {
     dying_folder = fixture.folder;
+    for_each_file(remember); /* what the last loss left is all there is */
     calls_left = calls;
+    memcpy(is_known, shared->is_safe, sizeof(is_known));
     fixture.receiver = receiver_open(&fixture.options, &fixture.err);
     if (!fixture.receiver)
         abort();
@@ -248,10 +266,12 @@ static void receive_until_power_is_lost(long calls)
         for (unsigned i = 0; i < 3; i++)
             change_some();
         receiver_seal(fixture.receiver);
+        memcpy(is_untouched, is_known, sizeof(is_known));
         during_sync = change_some;
         if (receiver_commit(fixture.receiver, &fixture.err) != 0)
             abort();
         during_sync = NULL;
+        memcpy(shared->is_safe, is_untouched, sizeof(is_untouched));
     }
 }
 
@@ -274,6 +294,21 @@ static void open_receiver(void)
     fixture.receiver = receiver_open(&fixture.options, &fixture.err);
     if (!fixture.receiver)
         fail_msg("%s", fixture.err.text);
+}
+
+/* What was told to be safe does not have to be sent again. */
+static void assert_safe(unsigned seed)
+{
+    for (uint64_t i = 0; i < CHUNKS; i++) {
+        struct chunk_name name;
+        uint8_t wanted;
+
+        if (!shared->is_safe[i] || shared->content[i] == 0)
+            continue;
+        name_content(i, shared->content[i], &name);
+        if (receiver_offer(fixture.receiver, i, 1, &name, &wanted, &fixture.err) != 0 || wanted)
+            fail_msg("disk %u: chunk %llu was safe and is wanted", seed, (unsigned long long)i);
+    }
 }
 
 static void send_all(void)
@@ -318,9 +353,11 @@ static void receive_with_losses(const char *format, bool is_update)
         fixture.options.base_folder = is_update ? fixture.base : NULL;
         srandom(disk);
         memset(fixture.content, 0, sizeof(fixture.content));
+        memset(shared, 0, sizeof(*shared));
         for (unsigned loss = 0; loss < LOSSES; loss++)
             lose_power_once(disk * LOSSES + loss);
         open_receiver();
+        assert_safe(disk);
         send_all();
         assert_image(disk);
     }
@@ -341,6 +378,8 @@ static int set_up(void **state)
     snprintf(fixture.pool, sizeof(fixture.pool), "%s/rehost-power-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(fixture.pool));
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
     fixture.folder = path_join(fixture.pool, "web.update");
     fixture.base = path_join(fixture.pool, "web");
     fixture.options = (struct receiver_options){
@@ -352,6 +391,7 @@ static int tear_down(void **state)
 {
     (void)state;
     assert_int_equal(folder_remove(AT_FDCWD, fixture.pool, NULL), 0);
+    munmap(shared, sizeof(*shared));
     free(fixture.folder);
     free(fixture.base);
     return 0;
