@@ -55,6 +55,7 @@ struct fake_server {
     unsigned forget_at;  /* the session is another one from that frame on, and the link is cut */
     unsigned lies;       /* digests that are wrong, from the first on */
     bool needs_token;
+    bool needs_approval;               /* which comes after a moment */
     char token[WIRE_TOKEN_LENGTH + 1]; /* that came */
     enum wire_error_code refuse_disk;  /* instead of READY */
 
@@ -252,10 +253,24 @@ static inline void fake_finish(struct fake_server *server, struct link *link,
     fake_send(link, &frame);
 }
 
+static inline void fake_approve(struct fake_server *server, struct link *link)
+{
+    struct timespec moment = {.tv_nsec = 300000000};
+    AUTO(text) frame = {0};
+    wire_admitted_encode(&(struct wire_admitted){true, "ABCD-EFGH"}, &frame);
+    fake_send(link, &frame);
+    nanosleep(&moment, NULL);
+    server->needs_approval = false;
+    wire_admitted_encode(&(struct wire_admitted){0}, &frame);
+    fake_send(link, &frame);
+}
+
 static inline void fake_control_connection(struct fake_server *server, struct link *link)
 {
     struct link_frame in;
     server->controls++;
+    if (server->needs_approval)
+        fake_approve(server, link);
     while (link_receive(link, &in, WIRE_SILENCE_MS, NULL, NULL) > 0) {
         AUTO(text) frame = {0};
         if (in.type == WIRE_TOKEN) {
@@ -277,7 +292,7 @@ static inline bool fake_welcome(struct fake_server *server, struct link *link,
                                 struct wire_hello *hello)
 {
     struct wire_welcome welcome = {.version = WIRE_VERSION,
-                                   .needs_admission = server->needs_token,
+                                   .needs_admission = server->needs_token || server->needs_approval,
                                    .chunk_size = CHUNK_SIZE,
                                    .window_bytes = server->window_bytes};
     AUTO(text) frame = {0};
