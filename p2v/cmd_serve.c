@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,10 +150,11 @@ static int catch_signals(struct error *err)
     return 0;
 }
 
+/* Looks up now and then: the thread sanitizer hands a signal over only between two calls. */
 static void wait_for_signal(void)
 {
-    char byte;
-    while (read(stop_pipe[0], &byte, 1) < 0 && errno == EINTR)
+    struct pollfd stop = {.fd = stop_pipe[0], .events = POLLIN};
+    while (poll(&stop, 1, 1000) <= 0)
         continue;
 }
 
