@@ -76,6 +76,11 @@ verify
 verify a b
 inspect
 inspect some.img --nic x
+serve
+serve --pool pool extra
+serve --pool pool --format vmdk
+serve --pool pool --checkpoint 1K
+serve --pool pool --jobs 65
 formats all
 END
 [ ! -e out.partial ] || fail "wrong usage left out.partial"
