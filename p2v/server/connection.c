@@ -76,13 +76,26 @@ void connections_join(struct server *server)
 
 /* --- what its thread uses --- */
 
+/* The agent gives up, and says why. */
+static int take_error(const struct link_frame *frame, struct error *err)
+{
+    struct wire_error error;
+    if (wire_error_decode(frame->payload, frame->length, &error, err) != 0)
+        return -1;
+    error_set(err, 0, "the agent says: %s", error.text);
+    err->errnum = ECONNABORTED;
+    return -1;
+}
+
 int connection_receive(struct connection *connection, struct link_frame *frame, int silence_ms,
                        struct error *err)
 {
     struct error cause = {0};
     int result = link_receive(connection->link, frame, silence_ms, &connection->stop, &cause);
-    if (result > 0)
+    if (result > 0 && frame->type != WIRE_ERROR)
         return result;
+    if (result > 0)
+        result = take_error(frame, &cause);
     if (result < 0 && cause.errnum == 0)
         cause.errnum = EPROTO; /* a header that breaks the rules */
     /* A cut and a closed connection cannot be answered, a broken frame can. */

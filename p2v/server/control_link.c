@@ -130,16 +130,15 @@ static int take_wake(struct control_link *link, struct text *out, struct error *
 /* The token, if there is one; silence means that there is none. */
 static int wait_for_token(struct control_link *link, struct link_frame *frame, struct error *err)
 {
+    struct connection *connection = link->connection;
     AUTO(text) out = {0};
-    int result =
-        link_receive(link->connection->link, frame, CONTROL_TOKEN_MS, &link->connection->stop, err);
+    int result = connection_receive(connection, frame, CONTROL_TOKEN_MS, err);
     if (result < 0 && err->errnum == ETIMEDOUT) {
+        connection->is_told = false;
         result = control_wait(link->control, &out, err);
-        return result == 0 ? connection_send(link->connection, &out, err) : -1;
+        return result == 0 ? connection_send(connection, &out, err) : -1;
     }
-    if (result == 0)
-        link->connection->is_told = true;
-    return result > 0 ? 1 : result == 0 ? error_set(err, 0, "closed before a token") : -1;
+    return result == 0 ? error_set(err, 0, "closed before a token") : result;
 }
 
 /* 1: a frame; 0: none this time; -1: the end, with errnum 0 when the agent just left. */

@@ -164,6 +164,21 @@ static void test_frames_at_the_wrong_time_end_the_connection(void **state)
     agent_fini(&agent);
 }
 
+static void test_agent_that_gives_up_may_say_so_and_come_back(void **state)
+{
+    struct agent agent;
+    struct link_frame frame;
+    agent_init(&agent, *state);
+    agent_enter(&agent);
+    agent_announce(&agent, "tired", 1, DISK_SIZE);
+    SEND(agent.control, error, {.code = WIRE_ERROR_INTERNAL, .text = "the disk is gone"});
+    assert_true(get(agent.control, &frame) <= 0); /* and is not told off for it */
+    agent_hang_up(&agent);
+    agent_enter(&agent);
+    agent_announce(&agent, "tired", 1, DISK_SIZE);
+    agent_fini(&agent);
+}
+
 static void test_inventory_that_is_no_object_is_refused(void **state)
 {
     static const char *const inventories[] = {"[]", "{", "{\"a\": 1, \"a\": 2}"};
@@ -304,6 +319,7 @@ int main(void)
         WITH_SERVER(test_disk_connection_needs_a_session_of_its_own_key),
         WITH_SERVER(test_unknown_version_is_told_so),
         WITH_SERVER(test_frames_at_the_wrong_time_end_the_connection),
+        WITH_SERVER(test_agent_that_gives_up_may_say_so_and_come_back),
         WITH_SERVER(test_inventory_that_is_no_object_is_refused),
         WITH_SERVER(test_machine_too_large_for_the_pool_is_refused_at_once),
         WITH_SERVER(test_two_machines_of_one_name_stand_side_by_side),
