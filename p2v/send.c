@@ -225,11 +225,9 @@ static int finish(struct send *send, struct error *err)
 static int transfer(struct send *send, struct sender_options *sending, struct error *err)
 {
     struct sender_disk disks[WIRE_MAX_DISKS] = {0};
-    AUTO_FREE char *name = machine_name(send);
     bool is_live = send_is_any_live(send);
     fill_disks(send, disks);
     send_output_show_disks(send);
-    sending->name = name;
     sending->inventory = send->inventory;
     sending->disks = disks;
     sending->disk_count = send->disk_count;
@@ -262,8 +260,12 @@ static int run(struct send *send, struct sender_options *sending,
     if (options->token_file && !token)
         return CLI_NOT_AUTHORISED;
     int result = look_at_machine(send, operands, err);
+    AUTO_FREE char *name = result == 0 ? machine_name(send) : NULL;
+    AUTO_FREE char *image =
+        result == 0 && !send->is_this_machine ? realpath(send->disks[0].path, NULL) : NULL;
     if (result == 0)
-        sending->identity = send_identity(options->state, sending->pin, &send->log, err);
+        sending->identity = send_identity(options->state, sending->pin, image, &send->log, err);
+    sending->name = name;
     sending->token = token;
     if (result == 0)
         result = sending->identity ? transfer(send, sending, err) : -1;

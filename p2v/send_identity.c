@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define MAX_TOKEN_FILE 4096u
+#define KEY_NAME_BYTES 8
 
 /* --- the key --- */
 
@@ -56,17 +58,35 @@ static bool is_place_unusable(const struct error *err)
            err->errnum == ENOENT || err->errnum == ENOSPC || err->errnum == ENOTDIR;
 }
 
-struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDENTITY_SIZE],
-                                   struct log *log, struct error *err)
+static void add_hex(const uint8_t *bytes, struct text *out)
 {
-    char name[32];
+    for (int i = 0; i < KEY_NAME_BYTES; i++)
+        text_addf(out, "%02x", bytes[i]);
+}
+
+/* "agent-PIN.pem", or "agent-PIN-HASH.pem" for an image; caller frees. */
+static char *key_name(const uint8_t pin[TLS_IDENTITY_SIZE], const char *image)
+{
+    AUTO(text) name = {0};
+    uint8_t hash[EVP_MAX_MD_SIZE] = {0};
+    text_add(&name, "agent-");
+    add_hex(pin, &name);
+    if (image) {
+        EVP_Digest(image, strlen(image), hash, NULL, EVP_sha256(), NULL);
+        text_add(&name, "-");
+        add_hex(hash, &name);
+    }
+    text_add(&name, ".pem");
+    return text_take(&name);
+}
+
+struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDENTITY_SIZE],
+                                   const char *image, struct log *log, struct error *err)
+{
     struct error cause = {0};
     struct tls_identity *identity = NULL;
     AUTO_FREE char *path = state ? text_copy(state) : default_state();
-    int length = snprintf(name, sizeof(name), "agent-");
-    for (int i = 0; i < 8; i++)
-        length += snprintf(name + length, sizeof(name) - (size_t)length, "%02x", pin[i]);
-    snprintf(name + length, sizeof(name) - (size_t)length, ".pem");
+    AUTO_FREE char *name = key_name(pin, image);
 
     AUTO_CLOSE int fd = path ? open_state(path, &cause) : -1;
     if (!path)

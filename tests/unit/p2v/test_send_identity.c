@@ -82,13 +82,13 @@ static void test_send_token_file_that_is_missing_is_an_error(void **state)
     assert_non_null(strstr(err.text, "/nonexistent/token"));
 }
 
-static void hash_of(const char *folder, uint8_t pin_byte, uint8_t hash[TLS_IDENTITY_SIZE],
-                    struct log *log)
+static void hash_of(const char *folder, uint8_t pin_byte, const char *image,
+                    uint8_t hash[TLS_IDENTITY_SIZE], struct log *log)
 {
     struct error err = {0};
     uint8_t pin[TLS_IDENTITY_SIZE];
     memset(pin, pin_byte, sizeof(pin));
-    AUTO_PTR(tls_identity) identity = send_identity(folder, pin, log, &err);
+    AUTO_PTR(tls_identity) identity = send_identity(folder, pin, image, log, &err);
     assert_string_equal(err.text, "");
     assert_non_null(identity);
     tls_identity_hash(identity, hash);
@@ -103,9 +103,9 @@ static void test_send_key_is_kept_and_is_another_for_another_server(void **state
     uint8_t first[TLS_IDENTITY_SIZE], again[TLS_IDENTITY_SIZE], other[TLS_IDENTITY_SIZE];
     assert_non_null(mkdtemp(folder));
     AUTO_FREE char *state_folder = text_format("%s/a/b", folder);
-    hash_of(state_folder, 0x11, first, &lines.log);
-    hash_of(state_folder, 0x11, again, &lines.log);
-    hash_of(state_folder, 0x22, other, &lines.log);
+    hash_of(state_folder, 0x11, NULL, first, &lines.log);
+    hash_of(state_folder, 0x11, NULL, again, &lines.log);
+    hash_of(state_folder, 0x22, NULL, other, &lines.log);
     assert_memory_equal(first, again, sizeof(first));
     assert_memory_not_equal(first, other, sizeof(first));
     assert_int_equal(lines.count, 0);
@@ -120,7 +120,7 @@ static void test_send_key_is_kept_and_is_another_for_another_server(void **state
     uint8_t pin[TLS_IDENTITY_SIZE];
     memset(pin, 0x11, sizeof(pin));
     assert_int_equal(truncate(key, 10), 0);
-    assert_null(send_identity(state_folder, pin, &lines.log, &err));
+    assert_null(send_identity(state_folder, pin, NULL, &lines.log, &err));
     assert_non_null(strstr(err.text, state_folder));
 
     AUTO_FREE char *other_key = text_format("%s/agent-2222222222222222.pem", state_folder);
@@ -132,13 +132,35 @@ static void test_send_key_is_kept_and_is_another_for_another_server(void **state
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* The server takes the same key for the same machine, and would replace the one by the other. */
+static void test_send_key_is_another_for_images_of_another_machine(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/rehost-state.XXXXXX";
+    uint8_t first[TLS_IDENTITY_SIZE], again[TLS_IDENTITY_SIZE], other[TLS_IDENTITY_SIZE];
+    assert_non_null(mkdtemp(folder));
+    hash_of(folder, 0x11, "/srv/web.img", first, NULL);
+    hash_of(folder, 0x11, "/srv/web.img", again, NULL);
+    hash_of(folder, 0x11, "/srv/db.img", other, NULL);
+    assert_memory_equal(first, again, sizeof(first));
+    assert_memory_not_equal(first, other, sizeof(first));
+    /* SHA-256 of the path */
+    AUTO_FREE char *first_key =
+        text_format("%s/agent-1111111111111111-c19c324df07c2dd4.pem", folder);
+    AUTO_FREE char *other_key =
+        text_format("%s/agent-1111111111111111-a5ae0d74bac315ca.pem", folder);
+    assert_int_equal(unlink(first_key), 0);
+    assert_int_equal(unlink(other_key), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_send_key_stays_in_memory_where_it_cannot_be_kept(void **state)
 {
     (void)state;
     struct lines lines = {.log = {count_line}};
     uint8_t first[TLS_IDENTITY_SIZE], again[TLS_IDENTITY_SIZE];
-    hash_of("/dev/null/state", 0x11, first, &lines.log);
-    hash_of("/dev/null/state", 0x11, again, &lines.log);
+    hash_of("/dev/null/state", 0x11, NULL, first, &lines.log);
+    hash_of("/dev/null/state", 0x11, NULL, again, &lines.log);
     assert_memory_not_equal(first, again, sizeof(first));
     assert_int_equal(lines.count, 2);
 }
@@ -150,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_send_token_refuses_what_is_none),
         cmocka_unit_test(test_send_token_file_that_is_missing_is_an_error),
         cmocka_unit_test(test_send_key_is_kept_and_is_another_for_another_server),
+        cmocka_unit_test(test_send_key_is_another_for_images_of_another_machine),
         cmocka_unit_test(test_send_key_stays_in_memory_where_it_cannot_be_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
