@@ -26,7 +26,7 @@
 #define FREEZE_LIMIT_MS 60000
 
 /* How often everything is told again because the server had lost the session at the end. */
-#define MAX_FINISHES 5
+#define MAX_REPEATS 5
 
 #define LOOK_MS 50
 
@@ -335,14 +335,17 @@ static int await_stage(struct sender_run *run, unsigned generation, struct error
     }
 }
 
-static int finish_once(struct sender_run *run, struct error *err)
+static int finish_once(struct sender_run *run, unsigned *repeats, struct error *err)
 {
     struct sender_session session;
     atomic_bool is_never = false;
     if (sender_control_session(run->control, &session, &is_never, err) != 0)
         return -1;
-    if (!is_told_all(run, session.generation))
+    if (!is_told_all(run, session.generation)) {
+        if (++*repeats > MAX_REPEATS)
+            return error_set(err, ETIMEDOUT, "the server forgets the session again and again");
         return send_again(run, err);
+    }
     AUTO_FREE char *report = make_report(run);
     struct wire_finish finish = {
         .consistency = run->result->consistency,
@@ -355,13 +358,13 @@ static int finish_once(struct sender_run *run, struct error *err)
     return await_stage(run, session.generation, err);
 }
 
+/* As often as connections are lost: the control connection knows when to give up. */
 static int finish(struct sender_run *run, struct error *err)
 {
-    int result = 0;
-    for (int i = 0; result == 0 && i < MAX_FINISHES; i++)
-        result = finish_once(run, err);
-    if (result == 0)
-        return error_set(err, ETIMEDOUT, "the server does not take the end of the transfer");
+    unsigned repeats = 0;
+    int result;
+    while ((result = finish_once(run, &repeats, err)) == 0)
+        sender_control_wait(run->control, LOOK_MS);
     return result > 0 ? 0 : -1;
 }
 

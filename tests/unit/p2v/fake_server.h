@@ -53,11 +53,15 @@ struct fake_server {
     atomic_uint cuts;    /* that happened */
     unsigned pause_at;   /* PAUSE and RESUME before that frame */
     unsigned forget_at;  /* the session is another one from that frame on, and the link is cut */
+    bool forgets_at_end; /* when a pass has ended: a restart between PASSED and FINISH */
     unsigned lies;       /* digests that are wrong, from the first on */
     bool needs_token;
     bool needs_approval;               /* which comes after a moment */
     char token[WIRE_TOKEN_LENGTH + 1]; /* that came */
     enum wire_error_code refuse_disk;  /* instead of READY */
+
+    pthread_mutex_t control_lock;
+    struct link *control; /* the last one */
 
     /* Seen. */
     atomic_uint sessions, finishes, controls;
@@ -181,6 +185,13 @@ static inline void fake_pass_ended(struct fake_server *server, struct fake_store
     }
     disk_session_passed(session, &frame, &is_same, &is_last);
     store->passes++;
+    if (server->forgets_at_end) {
+        server->forgets_at_end = false;
+        server->session[0]++;
+        pthread_mutex_lock(&server->control_lock);
+        link_shut(server->control);
+        pthread_mutex_unlock(&server->control_lock);
+    }
     fake_send(link, &frame);
 }
 
@@ -311,15 +322,24 @@ static inline bool fake_welcome(struct fake_server *server, struct link *link,
     return true;
 }
 
+static inline void fake_set_control(struct fake_server *server, struct link *link)
+{
+    pthread_mutex_lock(&server->control_lock);
+    server->control = link;
+    pthread_mutex_unlock(&server->control_lock);
+}
+
 static inline void *fake_connection_thread(void *argument)
 {
     struct fake_connection *connection = argument;
     struct wire_hello hello;
     if (fake_welcome(connection->server, connection->link, &hello)) {
-        if (hello.role == WIRE_CONTROL)
+        if (hello.role == WIRE_CONTROL) {
+            fake_set_control(connection->server, connection->link);
             fake_control_connection(connection->server, connection->link);
-        else
+        } else {
             fake_disk_connection(connection->server, connection->link);
+        }
     }
     link_shut(connection->link);
     link_close(connection->link);
@@ -374,6 +394,7 @@ static inline void fake_server_start(struct fake_server *server)
     server->window_bytes = 4 * MIB;
     server->safe_every = 2;
     server->session[0] = 1;
+    pthread_mutex_init(&server->control_lock, NULL);
     server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bind(server->listen_fd, (struct sockaddr *)&address, sizeof(address));
     listen(server->listen_fd, 16);

@@ -144,6 +144,22 @@ static void test_a_server_that_forgot_the_session_gets_a_new_one(void **state)
     end(fixture);
 }
 
+static void test_a_server_that_forgot_all_at_the_end_is_told_again(void **state)
+{
+    (void)state;
+    struct fixture *fixture = begin();
+    add_disk(fixture, 4 * MIB);
+    use(fixture, 0, 0, 4 * MIB);
+    fixture->server.forgets_at_end = true;
+    send_machine(fixture);
+    assert_arrived(fixture, 0);
+    assert_true(fixture->result.is_received);
+    assert_int_equal(fixture->server.finishes, 1);
+    assert_int_equal(fixture->server.disks[0].passes, 2);
+    assert_int_equal(fixture->result.disks[0].sent_bytes, 4 * MIB); /* names alone, again */
+    end(fixture);
+}
+
 static void test_a_pause_is_waited_out_and_shown(void **state)
 {
     (void)state;
@@ -282,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_a_rate_limit_is_kept),
         cmocka_unit_test(test_a_cut_at_every_frame_changes_nothing),
         cmocka_unit_test(test_a_server_that_forgot_the_session_gets_a_new_one),
+        cmocka_unit_test(test_a_server_that_forgot_all_at_the_end_is_told_again),
         cmocka_unit_test(test_a_pause_is_waited_out_and_shown),
         cmocka_unit_test(test_a_wrong_digest_is_answered_by_offering_again_once),
         cmocka_unit_test(test_a_token_is_sent_when_it_is_needed),
