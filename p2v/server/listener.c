@@ -21,8 +21,8 @@
 /* When there are no descriptors or threads left: until some are given back. */
 #define LISTENER_PAUSE_MS 200
 
-/* ":7443" and "0.0.0.0:7443" mean everywhere; port 0 lets the kernel choose; the rest is as an agent
- * would write it. */
+/* ":7443" and "0.0.0.0:7443" mean everywhere; port 0 lets the kernel choose; the rest is as an
+ * agent would write it. */
 static int parse(const char *listen_on, struct link_address *address, bool *is_everywhere,
                  struct error *err)
 {
