@@ -30,7 +30,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # A window is four checkpoints: small enough that a small disk has many.
 CHECKPOINT = ("--checkpoint", "1M")
 WINDOW = 4 * MIB
-BESIDE = 6  # most of a run is the wait before the agent connects again
+BESIDE = 12  # most of a run is the wait before the agent connects again
 
 
 def start_sending(server, disks, *options, **keywords):
@@ -129,7 +129,7 @@ def test_resent(folder):
 
 def test_hole(folder):
     """A network that takes everything and gives nothing: noticed after a minute, not never."""
-    disk = Disk(folder, "sda.img", 24, 12)
+    disk = Disk(folder, "sda.img", 32, 12)
     with served(folder, "hole") as server, \
             Proxy(server.port, "--at", 3 * MIB, "--how", "hole") as proxy:
         started = time.monotonic()
@@ -299,7 +299,7 @@ def test_bad_sectors(folder):
         said = send(server, [disk.path], "--name", "web", token=server.token(), state=server.state,
                     codes=(WARNINGS,), environment=sick(folder, FAULT_READ=spec))
         check("0x%x" % first in said or str(first) in said or "unreadable" in said or
-              "could not be read" in said, "send does not tell of bad sectors: %s" % said)
+              "cannot be read" in said, "send does not tell of bad sectors: %s" % said)
         report = json.loads(read(os.path.join(server.folder("web"), "report.json")))
         ranges = sorted(set(find_ranges(report)))
         check(ranges == sorted(used), "the report has %s, not %s" % (ranges, sorted(used)))
@@ -353,7 +353,7 @@ def test_truncated(folder):
         check(sending.process.poll() is None, "it was over too soon")
         os.truncate(disk.path, 8 * MIB)
         code = sending.wait(FAILED, WARNINGS, seconds=60)
-        check(code == FAILED or "could not be read" in sending.lines.text or
+        check(code == FAILED or "cannot be read" in sending.lines.text or
               "unreadable" in sending.lines.text, "no word of it: %s" % sending.lines.text[-1000:])
         write(disk.path, whole)
         send(server, [disk.path], "--name", "web", state=server.state)
