@@ -261,10 +261,11 @@ static int run(struct send *send, struct sender_options *sending,
         return CLI_NOT_AUTHORISED;
     int result = look_at_machine(send, operands, err);
     AUTO_FREE char *name = result == 0 ? machine_name(send) : NULL;
-    AUTO_FREE char *image =
-        result == 0 && !send->is_this_machine ? realpath(send->disks[0].path, NULL) : NULL;
+    AUTO_FREE char *subject = result != 0             ? NULL
+                              : send->is_this_machine ? send_this_machine("")
+                                                      : realpath(send->disks[0].path, NULL);
     if (result == 0)
-        sending->identity = send_identity(options->state, sending->pin, image, &send->log, err);
+        sending->identity = send_identity(options->state, sending->pin, subject, &send->log, err);
     sending->name = name;
     sending->token = token;
     if (result == 0)

@@ -3,8 +3,10 @@
  * Who the agent is: its key, one for each server, kept so that the same command tomorrow needs no
  * token; and the token, which is read from a file or standard input and shown nowhere.
  */
+#include "base/bytes.h"
 #include "base/io.h"
 #include "base/own.h"
+#include "p2v/agent/inventory_file.h"
 #include "p2v/machine.h"
 #include "p2v/send_private.h"
 
@@ -64,15 +66,15 @@ static void add_hex(const uint8_t *bytes, struct text *out)
         text_addf(out, "%02x", bytes[i]);
 }
 
-/* "agent-PIN.pem", or "agent-PIN-HASH.pem" for an image; caller frees. */
-static char *key_name(const uint8_t pin[TLS_IDENTITY_SIZE], const char *image)
+/* "agent-PIN-HASH.pem", or "agent-PIN.pem" for what nothing is known of; caller frees. */
+static char *key_name(const uint8_t pin[TLS_IDENTITY_SIZE], const char *subject)
 {
     AUTO(text) name = {0};
     uint8_t hash[EVP_MAX_MD_SIZE] = {0};
     text_add(&name, "agent-");
     add_hex(pin, &name);
-    if (image) {
-        EVP_Digest(image, strlen(image), hash, NULL, EVP_sha256(), NULL);
+    if (subject) {
+        EVP_Digest(subject, strlen(subject), hash, NULL, EVP_sha256(), NULL);
         text_add(&name, "-");
         add_hex(hash, &name);
     }
@@ -80,13 +82,30 @@ static char *key_name(const uint8_t pin[TLS_IDENTITY_SIZE], const char *image)
     return text_take(&name);
 }
 
+char *send_this_machine(const char *root)
+{
+    static const char *const files[] = {
+        "/sys/class/dmi/id/sys_vendor",
+        "/sys/class/dmi/id/product_name",
+        "/sys/class/dmi/id/product_serial",
+        "/sys/class/dmi/id/product_uuid",
+        "/etc/machine-id",
+    };
+    AUTO(text) subject = {0};
+    for (size_t i = 0; i < ARRAY_LENGTH(files); i++) {
+        AUTO_FREE char *part = inventory_text(root, "%s", files[i]);
+        text_addf(&subject, "%s\n", part);
+    }
+    return text_take(&subject);
+}
+
 struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDENTITY_SIZE],
-                                   const char *image, struct log *log, struct error *err)
+                                   const char *subject, struct log *log, struct error *err)
 {
     struct error cause = {0};
     struct tls_identity *identity = NULL;
     AUTO_FREE char *path = state ? text_copy(state) : default_state();
-    AUTO_FREE char *name = key_name(pin, image);
+    AUTO_FREE char *name = key_name(pin, subject);
 
     AUTO_CLOSE int fd = path ? open_state(path, &cause) : -1;
     if (!path)

@@ -102,12 +102,19 @@ const char *send_consistency_name(enum wire_consistency consistency);
 /* --- send_identity.c --- */
 
 /*
- * The key that this server knows us by; the same key is the same machine to it. Images are other
- * machines: each has a key of its own, by the path of the first one (`image`; NULL: this machine).
- * In memory only, with a note, where it cannot be kept.
+ * The key that this server knows us by; the same key is the same machine to it. So each `subject`
+ * has its own: this machine (send_this_machine), or the first of the images by its path. In memory
+ * only, with a note, where it cannot be kept.
  */
 struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDENTITY_SIZE],
-                                   const char *image, struct log *log, struct error *err);
+                                   const char *subject, struct log *log, struct error *err);
+
+/*
+ * What tells this machine from its clones and from its own converted copy, which have the key's
+ * file, too: what the firmware says, and /etc/machine-id. `root` is ""; tests have their own.
+ * Caller frees.
+ */
+char *send_this_machine(const char *root);
 
 /* 26 characters; "-" is standard input. Caller frees; wiped by send_wipe. */
 char *send_read_token(const char *path, struct error *err);

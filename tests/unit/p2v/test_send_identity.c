@@ -154,6 +154,29 @@ static void test_send_key_is_another_for_images_of_another_machine(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* Clones and the converted copy carry the key's file with them. */
+static void test_send_key_is_another_for_a_clone_on_other_hardware(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/rehost-test-XXXXXX";
+    assert_non_null(mkdtemp(root));
+    AUTO_FREE char *etc = text_format("%s/etc", root);
+    assert_int_equal(mkdir(etc, 0755), 0);
+    AUTO_FREE char *before = send_this_machine(root);
+    AUTO_FREE char *path = text_format("%s/etc/machine-id", root);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("0123456789abcdef0123456789abcdef\n", file);
+    fclose(file);
+    AUTO_FREE char *after = send_this_machine(root);
+    AUTO_FREE char *again = send_this_machine(root);
+    assert_string_not_equal(before, after);
+    assert_string_equal(after, again);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(etc), 0);
+    assert_int_equal(rmdir(root), 0);
+}
+
 static void test_send_key_stays_in_memory_where_it_cannot_be_kept(void **state)
 {
     (void)state;
@@ -173,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_send_token_file_that_is_missing_is_an_error),
         cmocka_unit_test(test_send_key_is_kept_and_is_another_for_another_server),
         cmocka_unit_test(test_send_key_is_another_for_images_of_another_machine),
+        cmocka_unit_test(test_send_key_is_another_for_a_clone_on_other_hardware),
         cmocka_unit_test(test_send_key_stays_in_memory_where_it_cannot_be_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
