@@ -122,8 +122,9 @@ void sender_result_fini(struct sender_result *result);
 /*
  * 0: everything was received (the result may still be a failed conversion). -1: errnum tells what
  * kind: TLS_WRONG_PIN, EACCES (token, approval), ENOSPC (the server refused for space), ECANCELED,
- * EPROTO, ETIMEDOUT (gave up); otherwise a failure of ours. One disk that fails (pulled out) does
- * not keep the others from being sent; then -1 at the end, with each disk's own error in result.
+ * EPROTO, ETIMEDOUT (gave up), EBUSY (another agent with this key came); otherwise a failure of
+ * ours. One disk that fails (pulled out) does not keep the others from being sent; then -1 at the
+ * end, with each disk's own error in result.
  */
 int sender_run(const struct sender_options *options, struct sender_result *result,
                struct error *err);
