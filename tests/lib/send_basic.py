@@ -16,7 +16,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sending import (CUTPROXY, FAILED, MIB, NOT_AUTHORISED, OK, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
+from sending import (FAILED, MIB, NOT_AUTHORISED, OK, REHOST, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
                      WARNINGS, Disk, Failure, Proxy, Sending, Server, check, check_equal,
                      check_machine, check_pool, main, raw_copy, read, run, say, send, wait_for,
                      write)
@@ -191,10 +191,9 @@ def test_usage(folder):
     disk = write(os.path.join(folder, "disk.img"), bytes(MIB))
     pin = "sha256:" + "0" * 64
     with Server(os.path.join(folder, "pool"), *TRANSFER_ONLY) as server:
-        other = run(*server.prefix, CUTPROXY.replace("tools/cutproxy", "rehost"), "serve", "--pool",
+        other = run(*server.prefix, REHOST, "serve", "--pool",
                     server.pool, "--listen", "127.0.0.1:0", status=FAILED)
         check("use" in other or "server" in other, "a second server on a pool: %s" % other)
-        rehost = CUTPROXY.replace("tools/cutproxy", "rehost")
         for arguments in (["send", disk], ["send", "--server", server.address(), disk],
                           ["send", "--server", server.address(), "--pin", "sha256:12", disk],
                           ["send", "--server", "", "--pin", pin, disk],
@@ -203,8 +202,8 @@ def test_usage(folder):
                           ["token", "--pool", server.pool],
                           ["token", "invent", "--pool", server.pool],
                           ["approve", "--pool", server.pool]):
-            run(rehost, *arguments, status=USAGE, timeout=20)
-        missing = run(rehost, "send", "--server", server.address(), "--pin", server.pin,
+            run(REHOST, *arguments, status=USAGE, timeout=20)
+        missing = run(REHOST, "send", "--server", server.address(), "--pin", server.pin,
                       "--token-file", "-", os.path.join(folder, "no.img"), status=None, timeout=20)
         check("no.img" in missing, "a missing disk is not named: %s" % missing)
         check_pool(server, [])

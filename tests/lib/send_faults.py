@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bad_input import digest, noise  # noqa: E402
 from sending import (FAILED, MIB, NO_SPACE, OK, SKIP, TRANSFER_ONLY, WARNINGS, Disk, Failure,  # noqa: E402
-                     PlainDisk, Proxy, Sending, Server, check, check_equal, check_machine, check_pool, main,
+                     PlainDisk, Proxy, REHOST, Sending, Server, check, check_equal, check_machine, check_pool, main,
                      raw_copy, read, run, say, send, wait_for, write)
 
 SOAK = os.environ.get("SOAK") == "1"
@@ -382,7 +382,6 @@ def test_clock(folder):
 
 
 def server_token(server):
-    from sending import REHOST
     return (REHOST, "token", "create", "-q", "--pool", server.pool)
 
 
