@@ -43,6 +43,12 @@ void connection_wake(struct connection *connection, enum connection_wake why)
     pthread_cond_broadcast(&connection->server->changed);
 }
 
+void connection_tell(struct connection *connection)
+{
+    connection->has_news = true;
+    atomic_store(&connection->stop, true);
+}
+
 static void remove_connection(struct server *server, struct connection *connection)
 {
     struct connection **place = &server->connections;
@@ -134,7 +140,7 @@ int connection_wait(struct connection *connection, struct error *err)
     struct server *server = connection->server;
     struct timespec until = in_milliseconds(1000);
     pthread_cond_timedwait(&server->changed, &server->lock, &until);
-    if (atomic_load(&connection->stop))
+    if (connection->wake != WAKE_NONE) /* `stop` may be news only */
         return error_set(err, ECANCELED, "interrupted");
     pthread_mutex_unlock(&server->lock);
     int result = link_keep_alive(connection->link, err);
@@ -149,11 +155,12 @@ bool connection_sleep(struct connection *connection, int milliseconds)
     struct server *server = connection->server;
     struct timespec until = in_milliseconds(milliseconds);
     pthread_mutex_lock(&server->lock);
-    while (!atomic_load(&connection->stop) &&
+    while (connection->wake == WAKE_NONE &&
            pthread_cond_timedwait(&server->changed, &server->lock, &until) != ETIMEDOUT)
         continue;
+    bool is_woken = connection->wake != WAKE_NONE;
     pthread_mutex_unlock(&server->lock);
-    return !atomic_load(&connection->stop);
+    return !is_woken;
 }
 
 struct beside {
@@ -358,10 +365,6 @@ static void leave(struct connection *connection)
     server->admitted_count -= connection->is_admitted;
     connection->is_admitted = connection->is_waiting = false;
     connection->link = NULL;
-    if (connection->holders > 0)
-        link_shut(link);
-    while (connection->holders > 0)
-        pthread_cond_wait(&server->changed, &server->lock);
     pthread_mutex_unlock(&server->lock);
     link_close(link);
     pthread_mutex_lock(&server->lock);

@@ -106,20 +106,24 @@ static int finish(void *context, const struct wire_finish *message, json_t *repo
 
 /* --- the thread --- */
 
-/* Woken: an approval goes on, anything else ends. */
+/* Woken: an approval and what the job says go on, anything else ends. */
 static int take_wake(struct control_link *link, struct text *out, struct error *err)
 {
     struct connection *connection = link->connection;
     struct server *server = connection->server;
     pthread_mutex_lock(&server->lock);
     bool is_approved = connection->wake == WAKE_APPROVED;
-    if (is_approved) {
+    bool has_news = connection->wake == WAKE_NONE && connection->has_news;
+    if (is_approved || has_news) {
         connection->wake = WAKE_NONE;
+        connection->has_news = false;
         atomic_store(&connection->stop, false);
     }
     pthread_mutex_unlock(&server->lock);
+    if (has_news)
+        transfer_take_news(connection, out);
     if (!is_approved)
-        return -1;
+        return has_news ? 0 : -1;
     if (connection_admit(connection, err) != 0)
         return -1;
     log_info(server->log, "%s: approved", connection->address);

@@ -65,7 +65,7 @@ struct connection {
     bool is_over;        /* the thread is to be joined */
     int64_t deadline_ms; /* when it is shut; 0: never */
     enum connection_wake wake;
-    unsigned holders; /* threads beside its own that use the link */
+    bool has_news; /* of the job: its thread is to tell the agent */
     struct transfer *transfer;
 };
 
@@ -123,6 +123,7 @@ struct transfer {
     unsigned sample_count;
     /* of the job */
     bool has_stage, has_result;
+    bool is_stage_new, is_result_new; /* the agent's thread has not told it yet */
     struct wire_stage_text stage;
     struct wire_result result;
 };
@@ -172,6 +173,9 @@ int connection_start_thread(pthread_t *thread, void *(*call)(void *), void *argu
 
 /* Under server.lock: makes its thread end soon (or go on, WAKE_APPROVED). */
 void connection_wake(struct connection *connection, enum connection_wake why);
+/* Under server.lock: its thread looks for what the job says. Never waits: the agent may not read.
+ */
+void connection_tell(struct connection *connection);
 /* Under server.lock: shuts the socket; the thread ends at once. */
 void connection_kill(struct connection *connection);
 
@@ -237,6 +241,9 @@ void transfers_drop(struct server *server, bool is_all);
 /* --- transfer_finish.c --- */
 int transfer_finish(struct connection *connection, const struct wire_finish *finish, json_t *report,
                     struct error *err);
+
+/* Adds the frames of what the job has said since the last time. */
+void transfer_take_news(struct connection *connection, struct text *out);
 
 /* --- transfer_rows.c: the database's rows --- */
 void transfer_store_row(struct server *server, struct transfer *transfer);

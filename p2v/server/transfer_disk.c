@@ -53,6 +53,7 @@ static int reopen_transfer(struct connection *connection, struct error *err)
     transfer->is_row_stale = true;
     if (result == 0) {
         transfer->has_stage = transfer->has_result = false;
+        transfer->is_stage_new = transfer->is_result_new = false;
         transfer->wire_bytes = 0;
         transfer->started_ms = clock_ms();
         transfer->text[0] = '\0';

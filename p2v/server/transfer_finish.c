@@ -194,6 +194,7 @@ static int tell_again(struct connection *connection, struct error *err)
         wire_stage_text_encode(&transfer->stage, &out);
     if (transfer->has_result)
         wire_result_encode(&transfer->result, &out);
+    transfer->is_stage_new = transfer->is_result_new = false;
     pthread_mutex_unlock(&server->lock);
     if (send_stage(connection, WIRE_STAGE_RECEIVED, transfer->name, err) != 0)
         return -1;
@@ -262,24 +263,26 @@ int transfer_finish(struct connection *connection, const struct wire_finish *fin
 
 /* --- what the job says --- */
 
-/* The agent's connection, held so that it stays while it is sent to; NULL when it is gone. */
-static struct connection *hold_agent(struct transfer *transfer)
+/*
+ * Under server.lock. The agent's own thread tells it: an agent that does not read must not hold up
+ * a job, whose place others wait for. What a later word replaces before that is not told.
+ */
+static void tell_agent(struct transfer *transfer)
 {
-    struct connection *agent = transfer ? transfer->control : NULL;
-    if (!agent || !agent->link)
-        return NULL;
-    agent->holders++;
-    return agent;
+    if (transfer->control)
+        connection_tell(transfer->control);
 }
 
-static void forward(struct server *server, struct connection *agent, const struct text *frame)
+void transfer_take_news(struct connection *connection, struct text *out)
 {
-    if (!agent)
-        return;
-    link_send(agent->link, frame->data, frame->length, NULL);
+    struct server *server = connection->server;
+    struct transfer *transfer = connection->transfer;
     pthread_mutex_lock(&server->lock);
-    agent->holders--;
-    pthread_cond_broadcast(&server->changed);
+    if (transfer->is_stage_new)
+        wire_stage_text_encode(&transfer->stage, out);
+    if (transfer->is_result_new)
+        wire_result_encode(&transfer->result, out);
+    transfer->is_stage_new = transfer->is_result_new = false;
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -311,28 +314,23 @@ void server_job_stage(struct server *server, const char *machine, enum wire_stag
         [WIRE_STAGE_FIXING] = MACHINE_FIXING,     [WIRE_STAGE_DESCRIBING] = MACHINE_DESCRIBING,
         [WIRE_STAGE_TESTING] = MACHINE_TESTING,
     };
-    AUTO(text) frame = {0};
     struct wire_stage_text message = {.stage = stage};
     snprintf(message.text, sizeof(message.text), "%s", words);
-    wire_stage_text_encode(&message, &frame);
     write_job_row(server, machine, states[stage], 0, words);
     pthread_mutex_lock(&server->lock);
     struct transfer *transfer = transfer_find_name(server, machine);
     if (transfer) {
         transfer->stage = message;
-        transfer->has_stage = true;
+        transfer->has_stage = transfer->is_stage_new = true;
+        tell_agent(transfer);
     }
-    struct connection *agent = hold_agent(transfer);
     pthread_mutex_unlock(&server->lock);
-    forward(server, agent, &frame);
 }
 
 void server_job_result(struct server *server, const char *machine, int exit_code, const char *words)
 {
-    AUTO(text) frame = {0};
     struct wire_result message = {.exit_code = (uint8_t)exit_code};
     snprintf(message.text, sizeof(message.text), "%s", words);
-    wire_result_encode(&message, &frame);
     log_info(server->log, "%s: exit code %d: %s", machine, exit_code, words);
     write_job_row(server, machine,
                   exit_code == 0   ? MACHINE_DONE
@@ -343,9 +341,8 @@ void server_job_result(struct server *server, const char *machine, int exit_code
     struct transfer *transfer = transfer_find_name(server, machine);
     if (transfer && transfer->state == TRANSFER_RECEIVED) {
         transfer->result = message;
-        transfer->has_result = true;
+        transfer->has_result = transfer->is_result_new = true;
+        tell_agent(transfer);
     }
-    struct connection *agent = hold_agent(transfer);
     pthread_mutex_unlock(&server->lock);
-    forward(server, agent, &frame);
 }

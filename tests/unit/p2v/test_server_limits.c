@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What one agent, admitted or not, can take from the server and from the others: looked at from
+ * inside.
+ */
+#include "base/clock.h"
+#include "p2v/server/serving.h"
+#include "tests/unit/p2v/server_agent.h"
+
+#include <sys/socket.h>
+
+#define DISK_SIZE ((size_t)8 * CHUNK_SIZE)
+
+static uint8_t content[DISK_SIZE];
+
+/* A machine of one disk, received; its agent stays. */
+static void receive_machine(struct agent *agent, struct stage *stage, const char *name)
+{
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE};
+    make_disk(content, DISK_SIZE, 0);
+    agent_init(agent, stage);
+    agent_enter(agent);
+    agent_announce(agent, name, 1, DISK_SIZE);
+    send_disk(agent, &run);
+    agent_finish(agent);
+}
+
+/* --- a job --- */
+
+#define WORDS 400 /* of a kilobyte: more than the sockets hold */
+
+static void test_agent_that_does_not_read_holds_up_no_job(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    char words[1001];
+    int small = 4096;
+    memset(words, 'x', sizeof(words) - 1);
+    words[sizeof(words) - 1] = '\0';
+    assert_int_equal(setsockopt(stage->server->listen_fd, SOL_SOCKET, SO_SNDBUF, &small, 4), 0);
+    receive_machine(&agent, stage, "deaf");
+    int64_t began_ms = clock_ms();
+    for (int i = 0; i < WORDS; i++)
+        server_job_stage(stage->server, "deaf", WIRE_STAGE_FIXING, words);
+    server_job_result(stage->server, "deaf", 0, words);
+    assert_true(clock_ms() - began_ms < 10000);
+    agent_fini(&agent);
+}
+
+static void test_agent_hears_what_the_job_said_last(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct wire_stage_text said;
+    struct wire_result result;
+    receive_machine(&agent, stage, "listening");
+    server_job_stage(stage->server, "listening", WIRE_STAGE_FIXING, "one");
+    EXPECT(agent.control, WIRE_STAGE, stage_text, &said);
+    assert_string_equal(said.text, "one");
+    server_job_stage(stage->server, "listening", WIRE_STAGE_TESTING, "two");
+    server_job_result(stage->server, "listening", 4, "three");
+    EXPECT(agent.control, WIRE_STAGE, stage_text, &said);
+    assert_string_equal(said.text, "two");
+    EXPECT(agent.control, WIRE_RESULT, result, &result);
+    assert_int_equal(result.exit_code, 4);
+    agent_fini(&agent);
+}
+
+static void test_agent_may_leave_while_the_job_speaks(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    receive_machine(&agent, stage, "leaving");
+    for (int i = 0; i < 40; i++) {
+        if (i % 10 == 5) {
+            agent_hang_up(&agent);
+            agent_enter(&agent);
+            agent_announce(&agent, "leaving", 1, DISK_SIZE);
+        }
+        server_job_stage(stage->server, "leaving", WIRE_STAGE_FIXING, "looking");
+    }
+    server_job_result(stage->server, "leaving", 0, "fine");
+    agent_fini(&agent);
+}
+
+int main(void)
+{
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_SERVER(test_agent_that_does_not_read_holds_up_no_job),
+        WITH_SERVER(test_agent_hears_what_the_job_said_last),
+        WITH_SERVER(test_agent_may_leave_while_the_job_speaks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
