@@ -30,9 +30,10 @@
 #define LAG_BYTES ((uint64_t)12 << 20)
 #define LAG_SECONDS 3.0
 
-/* A chunk has to shrink by an eighth; else it and up to so many after it go as they are. */
+/* Chunks have to shrink by an eighth; else these and up to so many frames' after them go as they
+ * are. */
 #define MUST_SHRINK_BY 8
-#define MAX_SKIP 64
+#define MAX_SKIP 4
 
 static const int levels[COMPRESSION_STEPS] = {0, 1, 3};
 
@@ -141,11 +142,11 @@ double cpu_ticks_idle(const struct cpu_ticks *before, const struct cpu_ticks *af
     return idle > 1 ? 1 : idle;
 }
 
-/* --- one chunk --- */
+/* --- one frame --- */
 
 int compressor_init(struct compressor *compressor, struct error *err)
 {
-    *compressor = (struct compressor){.capacity = ZSTD_compressBound(CHUNK_SIZE)};
+    *compressor = (struct compressor){.capacity = ZSTD_compressBound(COMPRESSOR_MOST)};
     compressor->context = ZSTD_createCCtx();
     compressor->frame = malloc(compressor->capacity);
     if (!compressor->context || !compressor->frame) {

@@ -48,6 +48,9 @@ bool cpu_ticks_read(struct cpu_ticks *ticks);
 double cpu_ticks_idle(const struct cpu_ticks *before, const struct cpu_ticks *after);
 
 /* One thread's compressor. After chunks that did not shrink it leaves some untried. */
+/* What is compressed in one go: the chunks of one DATA frame. */
+#define COMPRESSOR_MOST ((size_t)1 << 20)
+
 struct compressor {
     void *context; /* ZSTD_CCtx */
     uint8_t *frame;
@@ -57,7 +60,10 @@ struct compressor {
 int compressor_init(struct compressor *compressor, struct error *err);
 void compressor_fini(struct compressor *compressor);
 
-/* Length of compressor->frame, which holds the chunk; 0 when it is better sent as it is. */
+/*
+ * Length of compressor->frame, which holds the data (at most COMPRESSOR_MOST) as one zstd frame; 0
+ * when it is better sent as it is.
+ */
 size_t compressor_run(struct compressor *compressor, int level, const void *data, size_t length);
 
 #endif

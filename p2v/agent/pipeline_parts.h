@@ -46,7 +46,8 @@ struct piece {
     uint8_t *data;
     uint64_t chunk, sequence;
     uint32_t length;       /* of the chunk */
-    uint32_t frame_length; /* compressed, in place; 0: not */
+    uint32_t frame_length; /* with `joined`: of the frame in place of the chunks */
+    uint8_t joined;        /* this and so many less one behind it are one zstd frame; 0: not */
     enum piece_state state;
 };
 

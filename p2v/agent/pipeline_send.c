@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The thread that sends, and those that compress for it. Chunks go out of the buffers that they
- * were read into; a compressed one takes the place of what it was made from.
+ * were read into; a frame takes the place of the chunks that it was made from.
  */
 #include "base/checked.h"
 #include "p2v/agent/compressor.h"
@@ -29,6 +29,15 @@ static bool is_next(const struct piece *first, const struct piece *piece, unsign
            piece->chunk == first->chunk + distance;
 }
 
+/* The chunks of the frame that begins with `first`, when they all fit. */
+static unsigned count_joined(struct disk_pipeline *pipeline, const struct piece *first,
+                             uint64_t room, uint64_t *bytes)
+{
+    for (unsigned i = 0; i < first->joined; i++)
+        *bytes += pipeline_piece(pipeline, pipeline->send_at + i)->length;
+    return *bytes <= room ? first->joined : 0;
+}
+
 /* Consecutive wanted chunks of one offer; 0 while one of them is still being compressed. */
 static unsigned count_ready(struct disk_pipeline *pipeline, uint64_t *bytes)
 {
@@ -37,9 +46,11 @@ static unsigned count_ready(struct disk_pipeline *pipeline, uint64_t *bytes)
     uint64_t limit = min_u64(pipeline->want_at - pipeline->send_at, WIRE_MAX_DATA);
     unsigned count = 0;
     *bytes = 0;
+    if (limit > 0 && first->state == PIECE_READY && first->joined)
+        return count_joined(pipeline, first, room, bytes);
     for (; count < limit; count++) {
         const struct piece *piece = pipeline_piece(pipeline, pipeline->send_at + count);
-        if (!is_next(first, piece, count) || *bytes + piece->length > room)
+        if (!is_next(first, piece, count) || *bytes + piece->length > room || piece->joined)
             break;
         if (piece->state != PIECE_READY)
             return 0;
@@ -115,16 +126,19 @@ static size_t make_parts(struct disk_pipeline *pipeline, unsigned count, uint8_t
                          struct iovec *parts, uint64_t *wire_bytes)
 {
     const struct piece *first = pipeline_piece(pipeline, pipeline->send_at);
-    struct wire_data data = {
-        .sequence = first->sequence, .first = first->chunk, .count = (uint16_t)count};
+    struct wire_data data = {.sequence = first->sequence,
+                             .first = first->chunk,
+                             .count = (uint16_t)count,
+                             .encoding = first->joined ? WIRE_ZSTD_JOINED : WIRE_PLAIN};
     size_t used = 1;
     for (unsigned i = 0; i < count; i++) {
         const struct piece *piece = pipeline_piece(pipeline, pipeline->send_at + i);
-        uint32_t length = piece->frame_length ? piece->frame_length : piece->length;
+        uint32_t length = !first->joined ? piece->length : i == 0 ? piece->frame_length : 0;
         struct iovec *last = &parts[used - 1];
         data.parts[i] = (struct wire_part){piece->data, length};
-        data.encoding = piece->frame_length ? WIRE_ZSTD : data.encoding;
         *wire_bytes += length;
+        if (length == 0)
+            continue;
         if (i > 0 && (uint8_t *)last->iov_base + last->iov_len == piece->data)
             last->iov_len += length;
         else
@@ -218,30 +232,64 @@ void *pipeline_send_thread(void *argument)
 
 /* --- compressing --- */
 
-static struct piece *take_piece_locked(struct disk_pipeline *pipeline)
+/* Wanted chunks of one offer that lie side by side, on the disk and in memory: one frame. */
+struct group {
+    uint64_t at; /* of the first piece */
+    unsigned count;
+    size_t length;
+};
+
+static bool belongs_to(const struct group *group, const struct piece *first,
+                       const struct piece *piece)
+{
+    return piece->state == PIECE_WANTED && piece->sequence == first->sequence &&
+           piece->chunk == first->chunk + group->count &&
+           piece->data == first->data + group->length;
+}
+
+static void take_group(struct disk_pipeline *pipeline, struct group *group)
+{
+    const struct piece *first = pipeline_piece(pipeline, group->at);
+    while (pipeline->compress_at < pipeline->want_at && group->count < WIRE_MAX_DATA) {
+        struct piece *piece = pipeline_piece(pipeline, pipeline->compress_at);
+        if (!belongs_to(group, first, piece))
+            return;
+        piece->state = PIECE_TAKEN;
+        group->length += piece->length;
+        group->count++;
+        pipeline->compress_at++;
+    }
+}
+
+static bool take_group_locked(struct disk_pipeline *pipeline, struct group *group)
 {
     while (!pipeline->is_ended) {
         while (pipeline->compress_at < pipeline->want_at) {
-            struct piece *piece = pipeline_piece(pipeline, pipeline->compress_at++);
-            if (piece->state == PIECE_WANTED) {
-                piece->state = PIECE_TAKEN;
-                return piece;
-            }
+            *group = (struct group){.at = pipeline->compress_at};
+            take_group(pipeline, group);
+            if (group->count > 0)
+                return true;
+            pipeline->compress_at++;
         }
         pthread_cond_wait(&pipeline->can_compress, &pipeline->lock);
     }
-    return NULL;
+    return false;
 }
 
-static void compress_piece(struct disk_pipeline *pipeline, struct compressor *compressor,
-                           struct piece *piece)
+/* The pieces' places in the ring stay theirs until they are sent, which is not before READY. */
+static void compress_group(struct disk_pipeline *pipeline, struct compressor *compressor,
+                           const struct group *group)
 {
+    struct piece *first = pipeline_piece(pipeline, group->at);
     int level = compression_level(atomic_load(&pipeline->options.shared->step));
     if (level == 0)
         return;
-    size_t length = compressor_run(compressor, level, piece->data, piece->length);
-    memcpy(piece->data, compressor->frame, length);
-    piece->frame_length = (uint32_t)length;
+    size_t length = compressor_run(compressor, level, first->data, group->length);
+    if (length == 0)
+        return;
+    memcpy(first->data, compressor->frame, length);
+    first->frame_length = (uint32_t)length;
+    first->joined = (uint8_t)group->count;
 }
 
 void *pipeline_compress_thread(void *argument)
@@ -251,20 +299,21 @@ void *pipeline_compress_thread(void *argument)
     struct compressor compressor;
     struct cpu_clock clock;
     struct error error = {0};
-    struct piece *piece;
+    struct group group;
     if (compressor_init(&compressor, &error) != 0) {
         pipeline_fail(pipeline, PIPELINE_BROKEN, &error);
         return NULL;
     }
     cpu_clock_start(&clock);
     pthread_mutex_lock(&pipeline->lock);
-    while ((piece = take_piece_locked(pipeline)) != NULL) {
+    while (take_group_locked(pipeline, &group)) {
         pthread_mutex_unlock(&pipeline->lock);
-        compress_piece(pipeline, &compressor, piece);
+        compress_group(pipeline, &compressor, &group);
         if (shared->cpu.bucket.units_per_second)
             limiter_take(&shared->cpu, cpu_clock_lap(&clock), shared->stop, &pipeline->is_ended);
         pthread_mutex_lock(&pipeline->lock);
-        piece->state = PIECE_READY;
+        for (unsigned i = 0; i < group.count; i++)
+            pipeline_piece(pipeline, group.at + i)->state = PIECE_READY;
         pthread_cond_signal(&pipeline->can_send);
     }
     pthread_mutex_unlock(&pipeline->lock);

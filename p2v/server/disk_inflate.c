@@ -2,7 +2,7 @@
  *
  * Inflating what an agent sent. A part is one zstd frame that says its content size and nothing
  * behind it; both are checked before anything is inflated, and the output has no more room than
- * the chunk, so that a small frame cannot become much.
+ * the chunks of the frame, so that a small one cannot become much.
  */
 #include "p2v/server/disk_inflate.h"
 
@@ -23,7 +23,7 @@ void disk_inflate_fini(struct disk_inflate *inflate)
 
 static int breach(struct error *err, const char *what, size_t length, size_t expected)
 {
-    error_set(err, 0, "DATA: %s: %zu bytes for a chunk of %zu", what, length, expected);
+    error_set(err, 0, "DATA: %s: %zu bytes for %zu", what, length, expected);
     if (err)
         err->errnum = EPROTO;
     return -1;
@@ -59,6 +59,17 @@ static int inflate_frame(struct disk_inflate *inflate, const struct wire_part *p
     return 0;
 }
 
+/* One frame for all of them. */
+static int inflate_joined(struct disk_inflate *inflate, const struct wire_data *data,
+                          const size_t *lengths, struct error *err)
+{
+    size_t total = 0;
+
+    for (unsigned i = 0; i < data->count; i++)
+        total += lengths[i];
+    return inflate_frame(inflate, &data->parts[0], inflate->buffer, total, err);
+}
+
 /* Where a part is as long as its chunk, it is the chunk. */
 static bool is_plain(const struct wire_data *data, const size_t *lengths)
 {
@@ -75,10 +86,12 @@ const uint8_t *disk_inflate_all(struct disk_inflate *inflate, const struct wire_
 {
     uint8_t *to;
 
-    if (is_plain(data, lengths))
+    if (data->encoding != WIRE_ZSTD_JOINED && is_plain(data, lengths))
         return data->parts[0].data;
     if (set_up(inflate, err) < 0)
         return NULL;
+    if (data->encoding == WIRE_ZSTD_JOINED)
+        return inflate_joined(inflate, data, lengths, err) == 0 ? inflate->buffer : NULL;
     to = inflate->buffer;
     for (unsigned i = 0; i < data->count; to += lengths[i++]) {
         const struct wire_part *part = &data->parts[i];

@@ -71,7 +71,7 @@ enum wire_type {
 };
 
 enum wire_role { WIRE_CONTROL = 0, WIRE_DISK_DATA = 1 };
-enum wire_encoding { WIRE_PLAIN = 0, WIRE_ZSTD = 1 };
+enum wire_encoding { WIRE_PLAIN = 0, WIRE_ZSTD = 1, WIRE_ZSTD_JOINED = 2 };
 enum wire_consistency { WIRE_AT_REST = 0, WIRE_FROZEN = 1, WIRE_NOT_CONSISTENT = 2 };
 enum wire_stage {
     WIRE_STAGE_RECEIVED,
@@ -167,7 +167,10 @@ struct wire_want {
     uint16_t count;
     uint8_t bits[WIRE_MAX_OFFER / 8];
 };
-/* The parts point into the payload; their lengths are 1 to CHUNK_SIZE. */
+/*
+ * The parts point into the payload; their lengths are 1 to CHUNK_SIZE. With WIRE_ZSTD_JOINED the
+ * first part is the one frame of all the chunks, and the lengths of the others are 0.
+ */
 struct wire_data {
     uint64_t sequence, first;
     uint16_t count;

@@ -157,6 +157,19 @@ size_t wire_data_encode_head(const struct wire_data *message, uint8_t head[WIRE_
     return WIRE_HEADER_SIZE + size;
 }
 
+/* Of each chunk; or, joined, of all of them, and zeroes. */
+static void read_part_lengths(struct reader *reader, struct wire_data *message)
+{
+    bool is_joined = message->encoding == WIRE_ZSTD_JOINED;
+
+    for (unsigned i = 0; i < message->count; i++) {
+        uint32_t part = reader_u32(reader, "chunk's length");
+        uint32_t most = !is_joined ? CHUNK_SIZE : i == 0 ? message->count * CHUNK_SIZE : 0;
+        reader_check(reader, part >= (most > 0) && part <= most, "chunk's length", part);
+        message->parts[i].length = part;
+    }
+}
+
 int wire_data_decode(const uint8_t *payload, size_t length, struct wire_data *message,
                      struct error *err)
 {
@@ -166,15 +179,11 @@ int wire_data_decode(const uint8_t *payload, size_t length, struct wire_data *me
     message->first = reader_u64(&reader, "first chunk");
     message->count = reader_u16(&reader, "count");
     check_range(&reader, message->first, message->count, WIRE_MAX_DATA);
-    message->encoding = reader_choice(&reader, WIRE_ZSTD + 1, "encoding");
+    message->encoding = reader_choice(&reader, WIRE_ZSTD_JOINED + 1, "encoding");
     reader_zero(&reader, 1);
     if (reader.has_failed)
         return -1;
-    for (unsigned i = 0; i < message->count; i++) {
-        uint32_t part = reader_u32(&reader, "chunk's length");
-        reader_check(&reader, part >= 1 && part <= CHUNK_SIZE, "chunk's length", part);
-        message->parts[i].length = part;
-    }
+    read_part_lengths(&reader, message);
     for (unsigned i = 0; i < message->count; i++)
         message->parts[i].data = reader_take(&reader, message->parts[i].length, "chunk");
     return reader_finish(&reader);

@@ -475,6 +475,9 @@ def test_disks(folder):
         def zstd(frame):
             return disk(offer(), data(parts=(frame,), encoding=1))
 
+        def joined(*parts):
+            return disk(offer(names=(name,) * 2), data(parts=parts, encoding=2))
+
         zeroes, top = bytes(CHUNK), (1 << 64) - 1
         cases = [
             ("an offer behind the disk", disk(offer(first=64))),
@@ -507,7 +510,7 @@ def test_disks(folder):
             ("a length of 0", disk(offer(), data(parts=(b"",)))),
             ("a length of 4 GiB", disk(offer(), data(lengths=(top >> 32,)))),
             ("lengths that do not add up", disk(offer(), data(lengths=(CHUNK - 1,)))),
-            ("encoding 2", disk(offer(), data(encoding=2))),
+            ("encoding 3", disk(offer(), data(encoding=3))),
             ("the last chunk too long", disk(offer(first=63), data(first=63))),
             ("a frame that is no zstd", zstd(noise(1000, "garbage"))),
             ("zstd: 1 GiB in a chunk", zstd(compressed(bytes(1 << 30))[:CHUNK])),
@@ -515,6 +518,11 @@ def test_disks(folder):
             ("zstd: a byte less", zstd(compressed(zeroes[1:]))),
             ("zstd: no content size", zstd(compressed(zeroes, sized=False))),
             ("zstd: 1 GiB and no content size", zstd(compressed(bytes(1 << 30), sized=False)[:CHUNK])),
+            ("joined: one chunk of two", joined(compressed(zeroes), b"")),
+            ("joined: two chunks and a byte", joined(compressed(zeroes * 2 + b"x"), b"")),
+            ("joined: 1 GiB", joined(compressed(bytes(1 << 30)), b"")),
+            ("joined: a second length", joined(compressed(zeroes * 2), b"x")),
+            ("joined: nothing", joined(b"", b"")),
             ("zstd: cut", zstd(compressed(content[:20000] * 3 + content[:5536])[:-3])),
             ("zstd: two frames", zstd(compressed(zeroes[:32768]) * 2)),
             ("zstd: a frame and more", zstd(compressed(zeroes) + b"more")),

@@ -475,6 +475,32 @@ static void test_what_says_it_is_a_larger_chunk_is_not_inflated(void **state)
     assert_breach(fixture, feed_data(fixture, &message));
 }
 
+static void test_joined_chunks_are_inflated_from_one_frame(void **state)
+{
+    static uint8_t frame[4 * CHUNK_SIZE], other[3 * CHUNK_SIZE + 1];
+    struct fixture *fixture = *state;
+    struct wire_data message;
+    size_t length = ZSTD_compress(frame, sizeof(frame), fixture->chunks[0], 3 * CHUNK_SIZE, 1);
+
+    assert_int_equal(offer(fixture, 0, 0, 3, 1), 0);
+    make_data(fixture, &message, 0, 0, 3);
+    message.encoding = WIRE_ZSTD_JOINED;
+    message.parts[1] = message.parts[2] = (struct wire_part){0};
+    for (size_t size = 3 * CHUNK_SIZE - 1; size <= sizeof(other); size += 2) {
+        message.parts[0] = (struct wire_part){
+            frame, (uint32_t)ZSTD_compress(frame, sizeof(frame), other, size, 1)};
+        assert_breach(fixture, feed_data(fixture, &message));
+        fixture->err.errnum = 0;
+    }
+    message.parts[0].length = 1;
+    assert_breach(fixture, feed_data(fixture, &message));
+    length = ZSTD_compress(frame, sizeof(frame), fixture->chunks[0], 3 * CHUNK_SIZE, 1);
+    message.parts[0].length = (uint32_t)length;
+    assert_int_equal(fixture->stores, 0);
+    assert_int_equal(feed_data(fixture, &message), 0);
+    assert_true(fixture->stores > 0);
+}
+
 static void test_more_than_128_mib_wanted_at_once_are_a_breach(void **state)
 {
     struct fixture *fixture = *state;
@@ -556,6 +582,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_zstd_frame_that_is_not_exactly_the_chunk_is_a_breach,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_says_it_is_a_larger_chunk_is_not_inflated, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_joined_chunks_are_inflated_from_one_frame, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_more_than_128_mib_wanted_at_once_are_a_breach, set_up,
                                         tear_down),

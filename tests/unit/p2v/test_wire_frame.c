@@ -365,10 +365,11 @@ static const struct patch {
     {WIRE_WANT, false, 10, 2, "unused bits"},
     {WIRE_DATA, false, 16, 0, "count"},
     {WIRE_DATA, true, 16, 17, "count"},
-    {WIRE_DATA, false, 18, 2, "encoding"},
+    {WIRE_DATA, false, 18, 3, "encoding"},
     {WIRE_DATA, false, 19, 1, "reserved"},
     {WIRE_DATA, false, 20, 0, "chunk's length"},
     {WIRE_DATA, true, 20, 1, "chunk's length"},
+    {WIRE_DATA, true, 18, 2, "chunk's length"}, /* joined, but each has a length */
     {WIRE_DATA, false, 20, 2, "chunk"},
     {WIRE_SAFE, false, 8, 1, "reserved"},
     {WIRE_PASS, false, 4, 2, "last"},
