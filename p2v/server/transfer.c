@@ -88,7 +88,8 @@ int transfer_join(struct connection *connection, const uint8_t id[WIRE_SESSION_S
     struct server *server = connection->server;
     pthread_mutex_lock(&server->lock);
     struct transfer *transfer = find_key(connection);
-    bool is_it = transfer && memcmp(transfer->id, id, WIRE_SESSION_SIZE) == 0;
+    bool is_it =
+        transfer && !transfer->is_expelled && memcmp(transfer->id, id, WIRE_SESSION_SIZE) == 0;
     if (is_it)
         join(connection, transfer);
     pthread_mutex_unlock(&server->lock);
@@ -122,6 +123,7 @@ static void remove_transfer(struct server *server, struct transfer *transfer)
     while (*place != transfer)
         place = &(*place)->next;
     *place = transfer->next;
+    pthread_cond_broadcast(&server->changed);
 }
 
 /* Not under the lock: closing commits. */
@@ -238,13 +240,21 @@ static void set_disks(struct transfer *transfer, const struct wire_machine *mach
     }
 }
 
+static struct transfer *find_number(const struct server *server, uint32_t number)
+{
+    struct transfer *transfer = server->transfers;
+    while (transfer && transfer->number != number)
+        transfer = transfer->next;
+    return transfer;
+}
+
 /* The machine was handed to a new key: who still sends it with the old one ends. */
 static void expel_former(struct server *server, uint32_t number)
 {
     pthread_mutex_lock(&server->lock);
-    struct transfer *former = server->transfers;
-    while (former && former->number != number)
-        former = former->next;
+    struct transfer *former;
+    while ((former = find_number(server, number)) != NULL && former->is_expelled)
+        pthread_cond_wait(&server->changed, &server->lock); /* by another, who removes it */
     for (struct connection *other = server->connections; former && other; other = other->next) {
         if (other->transfer == former && other->wake == WAKE_NONE)
             connection_wake(other, WAKE_REPLACED);
@@ -368,6 +378,7 @@ static int expel(struct connection *connection, struct transfer *transfer, struc
     while (transfer->users > 0) {
         if (connection_wait(connection, err) != 0) {
             transfer->is_expelled = false;
+            pthread_cond_broadcast(&server->changed);
             return -1;
         }
     }
@@ -398,6 +409,12 @@ static int take_up(struct connection *connection, struct transfer *transfer,
     return result == 0 ? 0 : own_failure(err);
 }
 
+/* Its folder is being opened, or somebody makes it go: nobody may take it up now. */
+static bool is_busy(const struct transfer *transfer)
+{
+    return transfer->state == TRANSFER_OPENING || transfer->is_expelled;
+}
+
 /* 1: taken up; 0: a new one is needed. */
 static int take_up_or_expel(struct connection *connection, const struct wire_machine *machine,
                             struct error *err)
@@ -406,7 +423,7 @@ static int take_up_or_expel(struct connection *connection, const struct wire_mac
     struct transfer *old = NULL;
     int result = 0;
     pthread_mutex_lock(&server->lock);
-    while (result == 0 && (old = find_key(connection)) != NULL && old->state == TRANSFER_OPENING)
+    while (result == 0 && (old = find_key(connection)) != NULL && is_busy(old))
         result = connection_wait(connection, err);
     if (result == 0 && old && has_these_disks(old, machine))
         result = take_up(connection, old, machine, err) == 0 ? 1 : -1;

@@ -83,6 +83,42 @@ static void test_agent_may_leave_while_the_job_speaks(void **state)
     agent_fini(&agent);
 }
 
+/* --- who may join --- */
+
+/* The answer to HELLO is for the caller. */
+static struct link *knock_with_disk(struct agent *agent)
+{
+    struct wire_hello hello = {.version = WIRE_VERSION, .role = WIRE_DISK_DATA, .program = "x"};
+    struct text out = {0};
+    struct link *link = agent_knock(agent);
+    memcpy(hello.session, agent->session, sizeof(hello.session));
+    wire_hello_encode(&hello, &out);
+    send_text(link, &out);
+    return link;
+}
+
+static void set_expelled(struct server *server, const char *name, bool is)
+{
+    pthread_mutex_lock(&server->lock);
+    transfer_find_name(server, name)->is_expelled = is;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void test_nobody_joins_a_transfer_that_is_made_to_go(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "going", 1, DISK_SIZE);
+    set_expelled(stage->server, "going", true);
+    struct link *link = knock_with_disk(&agent);
+    expect_error(link, WIRE_ERROR_UNKNOWN_SESSION);
+    link_close(link);
+    set_expelled(stage->server, "going", false);
+    agent_fini(&agent);
+}
+
 int main(void)
 {
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
@@ -90,6 +126,7 @@ int main(void)
         WITH_SERVER(test_agent_that_does_not_read_holds_up_no_job),
         WITH_SERVER(test_agent_hears_what_the_job_said_last),
         WITH_SERVER(test_agent_may_leave_while_the_job_speaks),
+        WITH_SERVER(test_nobody_joins_a_transfer_that_is_made_to_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
