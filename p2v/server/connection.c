@@ -19,6 +19,9 @@
 /* Keys that wait for an approval, each with a connection. */
 #define CONNECTION_MAX_WAITING 256
 
+/* Of one address: a stranger with many keys leaves places for others. */
+#define CONNECTION_MAX_WAITING_PER_ADDRESS 16
+
 /* A wrong key or token learns it after this, whatever was wrong. */
 #define CONNECTION_REFUSAL_MS 1000
 
@@ -256,16 +259,17 @@ int connection_admit(struct connection *connection, struct error *err)
 int connection_set_waiting(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
-    size_t count = 0;
+    size_t count = 0, here = 0;
     pthread_mutex_lock(&server->lock);
     for (struct connection *other = server->connections; other; other = other->next) {
         if (!other->is_waiting)
             continue;
         count++;
+        here += gate_address_is_same(&other->from, &connection->from);
         if (memcmp(other->identity, connection->identity, sizeof(other->identity)) == 0)
             connection_wake(other, WAKE_REPLACED);
     }
-    bool is_full = count >= CONNECTION_MAX_WAITING;
+    bool is_full = count >= CONNECTION_MAX_WAITING || here >= CONNECTION_MAX_WAITING_PER_ADDRESS;
     if (!is_full) {
         gate_leave(&server->gate, connection);
         connection->is_waiting = true;
@@ -435,7 +439,7 @@ void connection_start(struct server *server, int fd, const struct gate_address *
     struct connection *connection = memory_new(1, sizeof(*connection));
     struct start *start = memory_new(1, sizeof(*start));
     *start = (struct start){connection, fd};
-    *connection = (struct connection){.server = server, .fd = duplicate};
+    *connection = (struct connection){.server = server, .fd = duplicate, .from = *from};
     pthread_mutex_lock(&server->lock);
     gate_enter(&server->gate, connection, from, clock_ms());
     connection->next = server->connections;

@@ -21,7 +21,7 @@ void gate_address_of(const struct sockaddr *address, struct gate_address *out)
     }
 }
 
-static bool is_same(const struct gate_address *a, const struct gate_address *b)
+bool gate_address_is_same(const struct gate_address *a, const struct gate_address *b)
 {
     return a->is_ipv6 == b->is_ipv6 && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
@@ -32,8 +32,8 @@ static size_t count_of(const struct gate *gate, const struct gate_address *addre
 {
     size_t count = 0;
     for (size_t i = 0; i < gate->count; i++)
-        count +=
-            gate->entries[i].since_ms < before_ms && is_same(&gate->entries[i].address, address);
+        count += gate->entries[i].since_ms < before_ms &&
+                 gate_address_is_same(&gate->entries[i].address, address);
     return count;
 }
 
@@ -47,7 +47,7 @@ static void remove_at(struct gate *gate, size_t index)
 static void *remove_oldest(struct gate *gate, const struct gate_address *address)
 {
     for (size_t i = 0; i < gate->count; i++) {
-        if (is_same(&gate->entries[i].address, address)) {
+        if (gate_address_is_same(&gate->entries[i].address, address)) {
             void *who = gate->entries[i].who;
             remove_at(gate, i);
             return who;

@@ -26,6 +26,7 @@ struct gate_address {
 
 struct sockaddr;
 void gate_address_of(const struct sockaddr *address, struct gate_address *out);
+bool gate_address_is_same(const struct gate_address *a, const struct gate_address *b);
 
 struct gate {
     struct gate_entry {

@@ -56,6 +56,7 @@ struct connection {
     int fd; /* a duplicate of the link's, so that it can be shut from outside at any moment */
     struct link *link; /* NULL before the handshake is done */
     char address[64];
+    struct gate_address from;
     uint8_t identity[WIRE_IDENTITY_SIZE];
     bool is_told;        /* nothing is left to say: the agent is gone, or knows */
     atomic_bool stop;    /* makes link_receive return; `wake` says why */
