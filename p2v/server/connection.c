@@ -31,6 +31,10 @@ void connection_kill(struct connection *connection)
 {
     if (connection->fd >= 0)
         shutdown(connection->fd, SHUT_RDWR);
+    if (connection->wake == WAKE_NONE)
+        connection->wake = WAKE_ENDED;
+    atomic_store(&connection->stop, true);
+    pthread_cond_broadcast(&connection->server->changed);
 }
 
 void connection_wake(struct connection *connection, enum connection_wake why)
