@@ -228,6 +228,14 @@ int connection_run_beside(struct connection *connection, int (*call)(void *conte
 
 /* --- the door --- */
 
+void connection_set_deadline(struct connection *connection, int milliseconds)
+{
+    pthread_mutex_lock(&connection->server->lock);
+    if (connection->wake == WAKE_NONE)
+        connection->deadline_ms = milliseconds ? clock_ms() + milliseconds : 0;
+    pthread_mutex_unlock(&connection->server->lock);
+}
+
 /* Under server.lock: those of the same key that are in already. */
 static size_t count_admitted(const struct connection *connection)
 {

@@ -321,7 +321,9 @@ static int serve(struct disk_link *link, struct error *err)
 static int receive_disk(struct connection *connection, struct wire_disk *message, struct error *err)
 {
     struct link_frame frame;
+    connection_set_deadline(connection, WIRE_ADMISSION_MS); /* PINGs do not put it off */
     int result = connection_receive(connection, &frame, WIRE_ADMISSION_MS, err);
+    connection_set_deadline(connection, 0);
     if (result <= 0)
         return result == 0 ? error_set(err, 0, "closed before DISK") : -1;
     if (frame.type != WIRE_DISK)

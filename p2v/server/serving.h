@@ -183,6 +183,9 @@ void connection_kill(struct connection *connection);
 /* Joins threads that have ended. */
 void connections_join(struct server *server);
 
+/* By its own thread: when it is shut, unless it was woken before; 0 ms: never. */
+void connection_set_deadline(struct connection *connection, int milliseconds);
+
 /* By its own thread: lets it in, unless there are too many (EBUSY). */
 int connection_admit(struct connection *connection, struct error *err);
 

@@ -119,6 +119,96 @@ static void test_nobody_joins_a_transfer_that_is_made_to_go(void **state)
     agent_fini(&agent);
 }
 
+/* --- strangers --- */
+
+#define STRANGERS 17 /* one more than may wait from one address */
+
+static void test_no_address_takes_all_places_where_approvals_are_waited_for(void **state)
+{
+    struct stage *stage = *state;
+    struct agent strangers[STRANGERS];
+    int waiting = 0, busy = 0;
+    for (int i = 0; i < STRANGERS; i++)
+        agent_init(&strangers[i], stage);
+    for (int i = 0; i < STRANGERS; i++)
+        strangers[i].control = agent_hello(&strangers[i], WIRE_CONTROL, NULL);
+    for (int i = 0; i < STRANGERS; i++) {
+        struct link_frame frame;
+        struct wire_error error;
+        assert_int_equal(get(strangers[i].control, &frame), 1);
+        waiting += frame.type == WIRE_ADMITTED;
+        busy += frame.type == WIRE_ERROR &&
+                wire_error_decode(frame.payload, frame.length, &error, NULL) == 0 &&
+                error.code == WIRE_ERROR_BUSY;
+    }
+    assert_int_equal(waiting, 16);
+    assert_int_equal(busy, 1);
+    for (int i = 0; i < STRANGERS; i++)
+        agent_fini(&strangers[i]);
+}
+
+struct sleeper {
+    struct connection connection;
+    bool was_woken;
+};
+
+static void *sleep_long(void *context)
+{
+    struct sleeper *sleeper = context;
+    sleeper->was_woken = !connection_sleep(&sleeper->connection, 20000);
+    return NULL;
+}
+
+static void test_killed_connection_does_not_sleep_on(void **state)
+{
+    struct stage *stage = *state;
+    struct sleeper sleeper = {.connection = {.server = stage->server, .fd = -1}};
+    pthread_t thread;
+    int64_t began_ms = clock_ms();
+    assert_int_equal(pthread_create(&thread, NULL, sleep_long, &sleeper), 0);
+    usleep(50000);
+    pthread_mutex_lock(&stage->server->lock);
+    connection_kill(&sleeper.connection);
+    pthread_mutex_unlock(&stage->server->lock);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(sleeper.was_woken);
+    assert_true(clock_ms() - began_ms < 5000);
+}
+
+/* --- admitted, and idle --- */
+
+static int64_t deadline_of_disk_connection(struct server *server)
+{
+    int64_t deadline_ms = -1;
+    pthread_mutex_lock(&server->lock);
+    for (struct connection *one = server->connections; one; one = one->next) {
+        if (one->is_admitted && !one->holds_identity && !one->is_over)
+            deadline_ms = one->deadline_ms;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return deadline_ms;
+}
+
+static void test_disk_connection_may_not_idle_before_it_names_its_disk(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct wire_ready ready;
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "idle", 1, DISK_SIZE);
+    struct link *link = agent_hello(&agent, WIRE_DISK_DATA, NULL);
+    for (int i = 0; i < 100 && deadline_of_disk_connection(stage->server) <= 0; i++)
+        usleep(10000);
+    int64_t left_ms = deadline_of_disk_connection(stage->server) - clock_ms();
+    assert_true(left_ms > 0 && left_ms <= WIRE_ADMISSION_MS);
+    SEND(link, disk, {.disk = 0});
+    EXPECT(link, WIRE_READY, ready, &ready);
+    assert_int_equal(deadline_of_disk_connection(stage->server), 0);
+    link_close(link);
+    agent_fini(&agent);
+}
+
 int main(void)
 {
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
@@ -127,6 +217,9 @@ int main(void)
         WITH_SERVER(test_agent_hears_what_the_job_said_last),
         WITH_SERVER(test_agent_may_leave_while_the_job_speaks),
         WITH_SERVER(test_nobody_joins_a_transfer_that_is_made_to_go),
+        WITH_SERVER(test_no_address_takes_all_places_where_approvals_are_waited_for),
+        WITH_SERVER(test_killed_connection_does_not_sleep_on),
+        WITH_SERVER(test_disk_connection_may_not_idle_before_it_names_its_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
