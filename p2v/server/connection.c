@@ -276,10 +276,12 @@ int connection_set_waiting(struct connection *connection, struct error *err)
     for (struct connection *other = server->connections; other; other = other->next) {
         if (!other->is_waiting)
             continue;
+        if (memcmp(other->identity, connection->identity, sizeof(other->identity)) == 0) {
+            connection_wake(other, WAKE_REPLACED);
+            continue;
+        }
         count++;
         here += gate_address_is_same(&other->from, &connection->from);
-        if (memcmp(other->identity, connection->identity, sizeof(other->identity)) == 0)
-            connection_wake(other, WAKE_REPLACED);
     }
     bool is_full = count >= CONNECTION_MAX_WAITING || here >= CONNECTION_MAX_WAITING_PER_ADDRESS;
     if (!is_full) {
