@@ -4,6 +4,7 @@
  * on, and the agent's own report as it came. What was not as it should be becomes a warning here.
  */
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "p2v/finish.h"
 #include "p2v/report.h"
 
@@ -61,6 +62,52 @@ static void gather(const struct manifest *manifest, struct facts *facts)
     }
 }
 
+/* What the agent's report says of a disk; NULL when it says nothing that can be used. */
+static const json_t *agents_disk(const struct finish *finish, size_t index)
+{
+    const json_t *disks = json_object_get(finish->received.agent_report, "disks");
+    const json_t *disk = json_array_get(disks, index);
+    const char *name = json_string_value(json_object_get(disk, "name"));
+    return name && strcmp(name, finish->received.disks[index].name) == 0 ? disk : NULL;
+}
+
+static json_t *range_of_agent(const json_t *range, uint64_t size_bytes)
+{
+    json_int_t offset = json_integer_value(json_object_get(range, "offset"));
+    json_int_t length = json_integer_value(json_object_get(range, "length"));
+    if (offset < 0 || length <= 0 ||
+        !range_is_inside((uint64_t)offset, (uint64_t)length, size_bytes))
+        return NULL;
+    return json_pack("{s:I, s:I}", "offset", offset, "length", length);
+}
+
+/*
+ * The manifest knows chunks of which nothing could be read; the agent knows the sectors, also of
+ * chunks that have content beside them. Its ranges count where it gives any.
+ */
+static void refine_by_agent(const struct finish *finish, size_t index, struct facts *facts)
+{
+    const json_t *disk = agents_disk(finish, index);
+    const json_t *list = json_object_get(disk, "unreadable"), *item;
+    json_int_t bytes = json_integer_value(json_object_get(disk, "unreadable_bytes"));
+    json_t *ranges = json_array();
+    uint64_t size_bytes = finish->received.disks[index].size_bytes;
+    size_t i;
+    json_array_foreach(list, i, item)
+    {
+        json_t *range = i < MAX_RANGES ? range_of_agent(item, size_bytes) : NULL;
+        if (range)
+            json_array_append_new(ranges, range);
+    }
+    if (json_array_size(ranges) == 0 || bytes <= 0 || (uint64_t)bytes > size_bytes) {
+        json_decref(ranges);
+        return;
+    }
+    json_decref(facts->ranges);
+    facts->ranges = ranges;
+    facts->unreadable_bytes = (uint64_t)bytes;
+}
+
 static void add_disk(struct finish *finish, size_t index)
 {
     struct convert *convert = &finish->convert;
@@ -69,6 +116,7 @@ static void add_disk(struct finish *finish, size_t index)
     struct facts facts = {.ranges = json_array()};
     json_t *json = report_layout(&convert->sources.items[index]);
     gather(&convert->disks[index].manifest, &facts);
+    refine_by_agent(finish, index, &facts);
     json_set_text(json, "source", received->name);
     json_set_text(json, "serial", received->serial[0] ? received->serial : NULL);
     json_set_text(json, "path", disk->path);

@@ -303,6 +303,10 @@ def test_bad_sectors(folder):
         report = json.loads(read(os.path.join(server.folder("web"), "report.json")))
         ranges = sorted(set(find_ranges(report)))
         check(ranges == sorted(used), "the report has %s, not %s" % (ranges, sorted(used)))
+        own = report["disks"][0]
+        check(sorted(find_ranges(own)) == sorted(used) and
+              own["unreadable_bytes"] == sum(r[1] for r in used),
+              "the disk's own entry has %s" % find_ranges(own))
         copy, truth = raw_copy(server.folder("web")), read(disk.path)
         for offset, length in used:
             lost = copy[offset:offset + length]
