@@ -56,7 +56,8 @@ int pipeline_add_run_locked(struct disk_pipeline *pipeline, uint64_t first, uint
     struct open_run *run = &pipeline->open_run;
     if (count == 0)
         return 0;
-    bool is_more = run->count > 0 && run->state == state && run->first + run->count == first;
+    bool is_more = run->count > 0 && run->state == state && run->first + run->count == first &&
+                   (state != CHUNK_UNREADABLE || run->count + count <= WIRE_MAX_UNREADABLE);
     if (!is_more && pipeline_flush_locked(pipeline, err) != 0)
         return -1;
     if (is_more)

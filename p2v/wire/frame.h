@@ -26,6 +26,8 @@
 #define WIRE_MAX_DISKS 64
 #define WIRE_MAX_OFFER 256u /* chunks */
 #define WIRE_MAX_DATA 16u   /* chunks */
+/* Chunks in one RUN: unlike zeroes each costs a record on the server's disk (2 MiB for so many). */
+#define WIRE_MAX_UNREADABLE 65536u
 #define WIRE_MAX_TEXT 1023
 #define WIRE_MAX_INVENTORY (1000u << 10)
 #define WIRE_MAX_REPORT 65530u

@@ -81,6 +81,9 @@ int wire_run_decode(const uint8_t *payload, size_t length, struct wire_run *mess
     check_range(&reader, message->first, message->count, UINT64_MAX);
     message->state = reader_choice(&reader, CHUNK_UNREADABLE + 1, "state");
     reader_check(&reader, message->state != CHUNK_DATA, "state", message->state);
+    reader_check(&reader,
+                 message->state != CHUNK_UNREADABLE || message->count <= WIRE_MAX_UNREADABLE,
+                 "count of unreadable chunks", message->count);
     return reader_finish(&reader);
 }
 

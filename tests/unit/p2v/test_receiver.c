@@ -32,6 +32,7 @@
 #define CHUNKS 300u
 #define DISK_SIZE ((CHUNKS - 1) * (uint64_t)CHUNK_SIZE + 1536)
 #define CRASHES 30
+#define HUGE_SIZE ((uint64_t)2 << 40) /* a byte for each chunk would be 32 MiB */
 
 /* What a source holds: a content by number, 0: zero. */
 struct disk {
@@ -716,9 +717,36 @@ static void test_a_kill_at_any_moment_costs_nothing_but_time(void **state)
     }
 }
 
+static long peak_kib(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+static void test_a_huge_disk_with_hardly_anything_on_it_costs_hardly_any_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t chunks = HUGE_SIZE / CHUNK_SIZE;
+    long before_kib = peak_kib();
+
+    fixture->options.size_bytes = HUGE_SIZE;
+    open_receiver(fixture);
+    assert_ok(fixture, receiver_run(fixture->receiver, 0, chunks, CHUNK_ZERO, &fixture->err));
+    assert_ok(fixture,
+              receiver_run(fixture->receiver, chunks / 2, 1000, CHUNK_SKIPPED, &fixture->err));
+    assert_ok(fixture,
+              receiver_run(fixture->receiver, chunks / 3, 1000, CHUNK_UNREADABLE, &fixture->err));
+    assert_ok(fixture, receiver_finish(fixture->receiver, 1, &fixture->err));
+    assert_true(peak_kib() - before_kib < (long)(HUGE_SIZE / CHUNK_SIZE / 2 >> 10));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_a_huge_disk_with_hardly_anything_on_it_costs_hardly_any_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_disk_is_received, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_raw_disk_is_received_and_keeps_its_holes, set_up,
                                         tear_down),

@@ -562,9 +562,28 @@ static void test_a_want_tells_its_chunks(void **state)
     assert_false(wire_want_has(&want, 1) || wire_want_has(&want, 8));
 }
 
+static int decode_run(uint64_t count, enum chunk_state state)
+{
+    AUTO(text) out = {0};
+    struct wire_run run = {.count = count, .state = state};
+    wire_run_encode(&run, &out);
+    return wire_run_decode((const uint8_t *)out.data + WIRE_HEADER_SIZE,
+                           out.length - WIRE_HEADER_SIZE, &run, NULL);
+}
+
+static void test_run_of_unreadable_chunks_is_bounded_and_others_are_not(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_run(65536, CHUNK_UNREADABLE), 0);
+    assert_int_equal(decode_run(65537, CHUNK_UNREADABLE), -1);
+    assert_int_equal(decode_run((uint64_t)1 << 30, CHUNK_ZERO), 0);
+    assert_int_equal(decode_run((uint64_t)1 << 30, CHUNK_SKIPPED), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_run_of_unreadable_chunks_is_bounded_and_others_are_not),
         cmocka_unit_test(test_smallest_messages_come_back_and_a_byte_more_or_less_is_refused),
         cmocka_unit_test(test_largest_messages_come_back_and_a_byte_more_or_less_is_refused),
         cmocka_unit_test(test_each_field_that_may_not_be_is_refused_by_name),
