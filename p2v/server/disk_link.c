@@ -49,6 +49,7 @@ static void note_figures(struct disk_link *link)
     receiver_get_counts(link->disk->receiver, &counts);
     uint64_t position = disk_session_position(link->machine);
     pthread_mutex_lock(&server->lock);
+    link->disk->is_passed = false; /* whatever came: the digest is of what was before it */
     figures->sent_bytes = counts.stored_bytes;
     figures->unreadable_bytes = counts.unreadable_bytes;
     figures->wire_bytes = link_bytes_received(link->connection->link);
