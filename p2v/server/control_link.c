@@ -77,7 +77,7 @@ static void set_status(struct transfer *transfer, const struct wire_status *stat
     transfer->is_row_stale = true;
     if (status->text[0])
         snprintf(transfer->text, sizeof(transfer->text), "%.511s", status->text);
-    if (status->disk == WIRE_WHOLE_MACHINE)
+    if (status->disk == WIRE_WHOLE_MACHINE || transfer->state == TRANSFER_RECEIVED)
         return;
     struct transfer_figures *figures = &transfer->disks[status->disk].figures;
     figures->total_bytes = status->total_bytes;

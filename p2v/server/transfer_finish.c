@@ -162,12 +162,22 @@ static int begin(struct connection *connection, struct error *err)
     return result;
 }
 
+/* Under server.lock. The agent's last STATUS came before the end. */
+static void complete_figures(struct transfer *transfer)
+{
+    for (size_t i = 0; i < transfer->disk_count; i++) {
+        struct transfer_figures *figures = &transfer->disks[i].figures;
+        figures->done_bytes = figures->safe_bytes = figures->total_bytes;
+    }
+}
+
 static void note_received(struct server *server, struct transfer *transfer, bool has_warnings)
 {
     pthread_mutex_lock(&server->lock);
     transfer->state = TRANSFER_RECEIVED;
     transfer->warnings += has_warnings;
     transfer->text[0] = '\0';
+    complete_figures(transfer);
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
     log_info(&transfer->log.log, "received");
@@ -255,6 +265,7 @@ int transfer_finish(struct connection *connection, const struct wire_finish *fin
     }
     note_received(server, transfer, finish->has_warnings);
     write_received_row(server, transfer);
+    transfer_store_row(server, transfer); /* of the disks only, now */
     /* The machine is received whether or not the agent hears it. */
     int result = send_stage(connection, WIRE_STAGE_RECEIVED, transfer->name, err);
     add_job(server, transfer->name);
