@@ -35,7 +35,8 @@ struct disk_link {
     uint64_t pending_bytes;
     int64_t sealed_ms;
     uint64_t safe_sequence;
-    bool has_failed; /* the receiver: not to be used any more */
+    uint64_t before_bytes; /* safe of this pass, by the connection before */
+    bool has_failed;       /* the receiver: not to be used any more */
 };
 
 /* --- figures --- */
@@ -59,13 +60,19 @@ static void note_figures(struct disk_link *link)
     pthread_mutex_unlock(&server->lock);
 }
 
+/*
+ * Under feed_lock: what may be shown as safe once all of it is. The agent's own figure is ahead by
+ * what is on its way, ours begins anew with each connection.
+ */
 static uint64_t done_now(struct disk_link *link)
 {
+    uint64_t before = disk_session_is_resumed(link->machine) ? link->before_bytes : 0;
+    uint64_t arrived = before + disk_session_position(link->machine);
     struct server *server = link->connection->server;
     pthread_mutex_lock(&server->lock);
     uint64_t done = link->disk->figures.done_bytes;
     pthread_mutex_unlock(&server->lock);
-    return done;
+    return done < arrived ? done : arrived;
 }
 
 static void note_safe(struct disk_link *link, uint64_t done)
@@ -287,6 +294,7 @@ static int end_pass(struct disk_link *link, struct error *err)
     pthread_mutex_lock(&link->feed_lock);
     disk_session_passed(link->machine, &out, &is_same, &is_last);
     receiver_digest(link->disk->receiver, &digest);
+    link->before_bytes = 0;
     pthread_mutex_unlock(&link->feed_lock);
     pthread_mutex_lock(&server->lock);
     link->disk->is_passed = is_same && is_last;
@@ -419,6 +427,9 @@ static int run_disk(struct connection *connection, size_t index, bool *is_receiv
                              .sealed_ms = clock_ms()};
     if (link_start(&link, err) != 0)
         return -1;
+    pthread_mutex_lock(&connection->server->lock);
+    link.before_bytes = link.disk->figures.safe_bytes;
+    pthread_mutex_unlock(&connection->server->lock);
     int result = send_ready(connection, err);
     if (result == 0)
         result = serve(&link, err);

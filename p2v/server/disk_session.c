@@ -35,7 +35,7 @@ struct disk_session {
     uint64_t last_wanted; /* highest index ever in the queue: later ones replace nothing */
     uint64_t position;
     struct disk_inflate inflate;
-    bool has_pass, is_pass_told;
+    bool has_pass, is_pass_told, is_resumed;
     struct wire_pass pass;
 };
 
@@ -142,6 +142,12 @@ static int check_next(const struct disk_session *session, const char *what, uint
     return 0;
 }
 
+static void note_frame(struct disk_session *session, uint64_t first)
+{
+    if (session->next_sequence++ == 0)
+        session->is_resumed = first > 0;
+}
+
 static int feed_run(struct disk_session *session, const uint8_t *payload, size_t length,
                     struct error *err)
 {
@@ -153,8 +159,9 @@ static int feed_run(struct disk_session *session, const uint8_t *payload, size_t
         session->store.run(session->store.context, run.first, run.count, run.state, err) < 0)
         return -1;
     queue_replace(session, run.first, run.count);
-    session->next_sequence++;
-    session->position += bytes_of(session, run.first, run.count);
+    note_frame(session, run.first);
+    if (run.state != CHUNK_SKIPPED)
+        session->position += bytes_of(session, run.first, run.count);
     return 0;
 }
 
@@ -178,7 +185,7 @@ static void take_offer(struct disk_session *session, const struct wire_offer *of
         else
             session->position += bytes_of(session, offer->first + i, 1);
     }
-    session->next_sequence++;
+    note_frame(session, offer->first);
 }
 
 static int answer_offer(struct disk_session *session, const struct wire_offer *offer,
@@ -362,6 +369,11 @@ int disk_session_feed(struct disk_session *session, enum wire_type type, const u
 uint64_t disk_session_complete(const struct disk_session *session)
 {
     return session->count ? session->queue[session->head].sequence : session->next_sequence;
+}
+
+bool disk_session_is_resumed(const struct disk_session *session)
+{
+    return session->is_resumed;
 }
 
 uint64_t disk_session_position(const struct disk_session *session)

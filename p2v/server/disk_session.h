@@ -62,7 +62,10 @@ uint64_t disk_session_complete(const struct disk_session *session);
 void disk_session_passed(struct disk_session *session, struct text *out, bool *is_same,
                          bool *is_last);
 
-/* Uncompressed bytes of chunks that have been offered, run over or stored in this pass. */
+/* Uncompressed bytes of chunks that are there or were stored in this pass, skipped ones aside. */
 uint64_t disk_session_position(const struct disk_session *session);
+
+/* The first RUN or OFFER was not of the disk's beginning: what lies before came earlier. */
+bool disk_session_is_resumed(const struct disk_session *session);
 
 #endif

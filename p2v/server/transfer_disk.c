@@ -166,6 +166,8 @@ int transfer_take_disk(struct connection *connection, const struct wire_disk *me
     if (result == 0) {
         disk->owner = connection;
         disk->is_passed = false;
+        if (disk->figures.pass != message->pass)
+            disk->figures.safe_bytes = 0;
         disk->figures.pass = message->pass;
     }
     pthread_mutex_unlock(&server->lock);

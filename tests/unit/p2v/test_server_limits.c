@@ -209,6 +209,98 @@ static void test_disk_connection_may_not_idle_before_it_names_its_disk(void **st
     agent_fini(&agent);
 }
 
+/* --- what a disk's figures and state say --- */
+
+static void send_zero_run(struct disk_run *run, uint64_t first, uint64_t count)
+{
+    struct text out = {0};
+    struct wire_run zero = {run->sequence++, first, count, CHUNK_ZERO};
+    wire_run_encode(&zero, &out);
+    send_text(run->link, &out);
+}
+
+static void test_disk_that_changes_after_its_last_pass_has_not_passed(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct wire_safe safe;
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE, .frames_left = -1};
+    make_disk(content, DISK_SIZE, 0);
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "changed", 1, DISK_SIZE);
+    open_disk(&agent, &run);
+    assert_true(offer_disk(&run));
+    end_pass(&run);
+    send_zero_run(&run, 1, 2);
+    EXPECT(run.link, WIRE_SAFE, safe, &safe);
+    SEND(agent.control, finish, {.report = "{}", .report_length = 2});
+    expect_error(agent.control, WIRE_ERROR_PROTOCOL);
+    link_close(run.link);
+    agent_fini(&agent);
+}
+
+static struct transfer_figures figures_of(struct server *server, const char *name)
+{
+    pthread_mutex_lock(&server->lock);
+    struct transfer_figures figures = transfer_find_name(server, name)->disks[0].figures;
+    pthread_mutex_unlock(&server->lock);
+    return figures;
+}
+
+static void test_received_disk_is_shown_as_done_whatever_the_agent_said(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct machine_row row;
+    struct machine_disk_row disks[WIRE_MAX_DISKS];
+    size_t count;
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE};
+    make_disk(content, DISK_SIZE, 0);
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "done", 1, DISK_SIZE);
+    SEND(agent.control, status, {.disk = 0, .done_bytes = 100, .total_bytes = 3 * CHUNK_SIZE});
+    send_disk(&agent, &run);
+    agent_finish(&agent);
+    SEND(agent.control, status, {.disk = 0, .done_bytes = 100, .total_bytes = 3 * CHUNK_SIZE});
+    SEND(agent.control, status, {.disk = WIRE_WHOLE_MACHINE, .text = "bye"});
+    server_job_result(stage->server, "done", 0, "fine");
+    usleep(1500000); /* the housekeeper's rows */
+    assert_int_equal(machine_get(server_database(stage->server), "done", &row, NULL), 0);
+    assert_int_equal(row.state, MACHINE_DONE);
+    assert_int_equal(
+        machine_get_disks(server_database(stage->server), row.number, disks, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(disks[0].total_bytes, 3 * CHUNK_SIZE);
+    assert_int_equal(disks[0].done_bytes, disks[0].total_bytes);
+    assert_int_equal(disks[0].safe_bytes, disks[0].total_bytes);
+    agent_fini(&agent);
+}
+
+static void test_no_more_is_shown_as_safe_than_has_arrived(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct wire_safe safe;
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE, .frames_left = -1};
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "boasting", 1, DISK_SIZE);
+    SEND(agent.control, status, {.disk = 0, .done_bytes = DISK_SIZE, .total_bytes = DISK_SIZE});
+    for (int i = 0; i < 100 && !figures_of(stage->server, "boasting").has_status; i++)
+        usleep(10000);
+    open_disk(&agent, &run);
+    send_zero_run(&run, 0, 2);
+    EXPECT(run.link, WIRE_SAFE, safe, &safe);
+    assert_int_equal(safe.sequence, 1);
+    usleep(50000); /* SAFE is sent a moment before it is noted */
+    assert_int_equal(figures_of(stage->server, "boasting").done_bytes, DISK_SIZE);
+    assert_int_equal(figures_of(stage->server, "boasting").safe_bytes, 2 * CHUNK_SIZE);
+    link_close(run.link);
+    agent_fini(&agent);
+}
+
 int main(void)
 {
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
@@ -220,6 +312,9 @@ int main(void)
         WITH_SERVER(test_no_address_takes_all_places_where_approvals_are_waited_for),
         WITH_SERVER(test_killed_connection_does_not_sleep_on),
         WITH_SERVER(test_disk_connection_may_not_idle_before_it_names_its_disk),
+        WITH_SERVER(test_disk_that_changes_after_its_last_pass_has_not_passed),
+        WITH_SERVER(test_received_disk_is_shown_as_done_whatever_the_agent_said),
+        WITH_SERVER(test_no_more_is_shown_as_safe_than_has_arrived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
