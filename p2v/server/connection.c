@@ -318,7 +318,7 @@ static int send_welcome(struct connection *connection, bool needs_admission, str
     struct wire_welcome welcome = {.version = WIRE_VERSION,
                                    .needs_admission = needs_admission,
                                    .chunk_size = CHUNK_SIZE,
-                                   .window_bytes = 4 * connection->server->checkpoint_bytes,
+                                   .window_bytes = server_window(connection->server),
                                    .time_seconds = (uint64_t)time(NULL)};
     wire_welcome_encode(&welcome, &out);
     return connection_send(connection, &out, err);

@@ -21,6 +21,9 @@
 /* How often it is tried again when there is no room. */
 #define SPACE_RETRY_MS 2000
 
+/* Who waits for a checkpoint keeps the agent patient this often. */
+#define KEEP_ALIVE_MS 1000
+
 struct disk_link {
     struct connection *connection;
     struct transfer *transfer;
@@ -32,7 +35,9 @@ struct disk_link {
     pthread_t checkpointer;
     bool is_ending, is_committing; /* feed_lock, these and what follows */
     bool is_pending;               /* something was fed since the last seal */
-    uint64_t pending_bytes;
+    /* Of chunks as they are in the image, however small they came: each is a record in memory until
+     * it is committed. */
+    uint64_t fed_bytes, sealed_bytes, committed_bytes;
     int64_t sealed_ms;
     uint64_t safe_sequence;
     uint64_t before_bytes; /* safe of this pass, by the connection before */
@@ -49,6 +54,7 @@ static void note_figures(struct disk_link *link)
     struct receiver_counts counts;
     receiver_get_counts(link->disk->receiver, &counts);
     uint64_t position = disk_session_position(link->machine);
+    link->fed_bytes = counts.stored_bytes + counts.copied_bytes;
     pthread_mutex_lock(&server->lock);
     link->disk->is_passed = false; /* whatever came: the digest is of what was before it */
     figures->sent_bytes = counts.stored_bytes;
@@ -122,7 +128,7 @@ static int checkpoint(struct disk_link *link, bool is_told, struct error *err)
     receiver_seal(link->disk->receiver);
     link->is_committing = true;
     link->is_pending = false;
-    link->pending_bytes = 0;
+    uint64_t sealed_bytes = link->sealed_bytes = link->fed_bytes;
     link->sealed_ms = clock_ms();
     pthread_mutex_unlock(&link->feed_lock);
     int result = receiver_commit(link->disk->receiver, err);
@@ -134,6 +140,8 @@ static int checkpoint(struct disk_link *link, bool is_told, struct error *err)
     }
     pthread_mutex_lock(&link->feed_lock);
     link->is_committing = false;
+    if (is_committed)
+        link->committed_bytes = sealed_bytes;
     link->is_pending |= may_retry;
     link->has_failed |= !is_committed && !may_retry;
     pthread_cond_broadcast(&link->feed_changed);
@@ -142,8 +150,9 @@ static int checkpoint(struct disk_link *link, bool is_told, struct error *err)
 
 static bool is_due(const struct disk_link *link)
 {
-    return link->is_pending && (link->pending_bytes >= link->connection->server->checkpoint_bytes ||
-                                clock_ms() - link->sealed_ms >= CHECKPOINT_MS);
+    return link->is_pending &&
+           (link->fed_bytes - link->sealed_bytes >= link->connection->server->checkpoint_bytes ||
+            clock_ms() - link->sealed_ms >= CHECKPOINT_MS);
 }
 
 static void wait_briefly(struct disk_link *link)
@@ -191,6 +200,38 @@ static int run_checkpoint(void *context, struct error *err)
 
 /* --- frames --- */
 
+/* Under feed_lock. */
+static bool is_too_much_pending(const struct disk_link *link)
+{
+    return link->fed_bytes - link->committed_bytes >= server_window(link->connection->server);
+}
+
+/*
+ * An agent that keeps to its window never waits here, unless the pool has most of what it offers.
+ * Frames that are not read are its own to keep. Chunks are not fed until a checkpoint has made
+ * room.
+ */
+static int wait_for_checkpoint(struct disk_link *link, struct error *err)
+{
+    int64_t told_ms = clock_ms();
+    int result = 0;
+    pthread_mutex_lock(&link->feed_lock);
+    while (result == 0 && !link->has_failed && is_too_much_pending(link)) {
+        wait_briefly(link);
+        if (atomic_load(&link->connection->stop)) {
+            result = error_set(err, ECANCELED, "interrupted");
+        } else if (clock_ms() - told_ms >= KEEP_ALIVE_MS) {
+            pthread_mutex_unlock(&link->feed_lock);
+            result = link_keep_alive(link->connection->link, err);
+            link->connection->is_told |= result != 0;
+            told_ms = clock_ms();
+            pthread_mutex_lock(&link->feed_lock);
+        }
+    }
+    pthread_mutex_unlock(&link->feed_lock);
+    return result;
+}
+
 static int feed_once(struct disk_link *link, const struct link_frame *frame, struct text *out,
                      enum disk_session_event *event, struct error *err)
 {
@@ -205,8 +246,6 @@ static int feed_once(struct disk_link *link, const struct link_frame *frame, str
         link->is_pending = true;
         link->sealed_ms = clock_ms();
     }
-    if (frame->type == WIRE_DATA)
-        link->pending_bytes += frame->length;
     note_figures(link);
     if (is_due(link))
         pthread_cond_broadcast(&link->feed_changed);
@@ -317,7 +356,7 @@ static int serve(struct disk_link *link, struct error *err)
     while ((got = connection_receive(link->connection, &frame, WIRE_SILENCE_MS, err)) > 0) {
         AUTO(text) out = {0};
         enum disk_session_event event = DISK_SESSION_GOES_ON;
-        if (feed(link, &frame, &out, &event, err) != 0 ||
+        if (wait_for_checkpoint(link, err) != 0 || feed(link, &frame, &out, &event, err) != 0 ||
             connection_send(link->connection, &out, err) != 0 ||
             (event == DISK_SESSION_PASS_ENDED && end_pass(link, err) != 0))
             return -1;

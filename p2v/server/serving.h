@@ -159,6 +159,12 @@ struct server {
     struct transfer *transfers;
 };
 
+/* Bytes of chunks that may have been sent and not be safe yet. */
+static inline uint64_t server_window(const struct server *server)
+{
+    return 4 * server->checkpoint_bytes;
+}
+
 /* --- listener.c --- */
 int listener_open(struct server *server, const char *listen_on, struct error *err);
 int listener_start(struct server *server, struct error *err);

@@ -7,11 +7,36 @@
 #include "p2v/server/serving.h"
 #include "tests/unit/p2v/server_agent.h"
 
+#include <pthread.h>
 #include <sys/socket.h>
 
 #define DISK_SIZE ((size_t)8 * CHUNK_SIZE)
 
 static uint8_t content[DISK_SIZE];
+
+/* --- a disk that is slow to sync, while `is_slow` --- */
+
+static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t slow_changed = PTHREAD_COND_INITIALIZER;
+static bool is_slow;
+
+static void set_slow(bool is)
+{
+    pthread_mutex_lock(&slow_lock);
+    is_slow = is;
+    pthread_cond_broadcast(&slow_changed);
+    pthread_mutex_unlock(&slow_lock);
+}
+
+/* Stands before the C library's. */
+int fdatasync(int fd)
+{
+    pthread_mutex_lock(&slow_lock);
+    while (is_slow)
+        pthread_cond_wait(&slow_changed, &slow_lock);
+    pthread_mutex_unlock(&slow_lock);
+    return fsync(fd);
+}
 
 /* A machine of one disk, received; its agent stays. */
 static void receive_machine(struct agent *agent, struct stage *stage, const char *name)
@@ -301,6 +326,72 @@ static void test_no_more_is_shown_as_safe_than_has_arrived(void **state)
     agent_fini(&agent);
 }
 
+/* --- the window --- */
+
+#define WINDOW ((uint64_t)4 << 20) /* with the checkpoint of the tests' server */
+#define BIG_CHUNKS (3 * WINDOW / CHUNK_SIZE)
+
+/* Offers and sends the chunk without waiting for anything. */
+static void push_chunk(struct disk_run *run, uint64_t chunk)
+{
+    struct wire_offer offer = {.sequence = run->sequence++, .first = chunk, .count = 1};
+    struct text out = {0};
+    chunk_name_compute(run->content + chunk * CHUNK_SIZE, CHUNK_SIZE, &offer.names[0]);
+    disksum_add(&run->digest, chunk, CHUNK_DATA, &offer.names[0]);
+    wire_offer_encode(&offer, &out);
+    send_text(run->link, &out);
+    assert_true(send_chunk(run, offer.sequence, chunk));
+}
+
+static void *push_disk(void *context)
+{
+    struct disk_run *run = context;
+    for (uint64_t chunk = 0; chunk < BIG_CHUNKS; chunk++)
+        push_chunk(run, chunk);
+    return NULL;
+}
+
+static void number_chunks(uint8_t *big)
+{
+    for (uint64_t chunk = 0; chunk < BIG_CHUNKS; chunk++)
+        store_le64(big + chunk * CHUNK_SIZE, chunk + 1);
+}
+
+static void expect_wants(struct disk_run *run)
+{
+    struct link_frame frame;
+    for (uint64_t chunk = 0; chunk < BIG_CHUNKS; chunk++) {
+        assert_true(get_answer(run, &frame));
+        assert_string_equal(wire_type_name(frame.type), "WANT");
+    }
+}
+
+static void test_agent_that_ignores_the_window_waits_for_the_disk(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    pthread_t pusher;
+    AUTO_FREE uint8_t *big = memory_new(BIG_CHUNKS, CHUNK_SIZE);
+    struct disk_run run = {
+        .disk = 0, .content = big, .size = BIG_CHUNKS * CHUNK_SIZE, .frames_left = -1};
+    number_chunks(big);
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "greedy", 1, run.size);
+    open_disk(&agent, &run);
+    set_slow(true);
+    assert_int_equal(pthread_create(&pusher, NULL, push_disk, &run), 0);
+    usleep(1500000);
+    uint64_t fed_bytes = figures_of(stage->server, "greedy").sent_bytes;
+    set_slow(false);
+    assert_int_equal(pthread_join(pusher, NULL), 0);
+    assert_int_equal(fed_bytes, WINDOW);
+    expect_wants(&run);
+    end_pass(&run);
+    link_close(run.link);
+    agent_fini(&agent);
+}
+
 int main(void)
 {
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
@@ -315,6 +406,7 @@ int main(void)
         WITH_SERVER(test_disk_that_changes_after_its_last_pass_has_not_passed),
         WITH_SERVER(test_received_disk_is_shown_as_done_whatever_the_agent_said),
         WITH_SERVER(test_no_more_is_shown_as_safe_than_has_arrived),
+        WITH_SERVER(test_agent_that_ignores_the_window_waits_for_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
