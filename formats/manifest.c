@@ -150,11 +150,6 @@ void manifest_set(struct manifest *manifest, uint64_t index, enum chunk_state st
     block->states[index % MANIFEST_BLOCK_CHUNKS] = (uint8_t)state;
 }
 
-void manifest_set_unnamed(struct manifest *manifest, uint64_t index)
-{
-    block_own(manifest, index)->states[index % MANIFEST_BLOCK_CHUNKS] = CHUNK_DATA;
-}
-
 /* True when a whole block was replaced by a shared one: only while nobody has written to it. */
 static bool block_set_uniform(struct manifest *manifest, uint64_t index, enum chunk_state state)
 {

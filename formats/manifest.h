@@ -76,12 +76,6 @@ void chunk_name_compute(const void *data, size_t length, struct chunk_name *name
 void manifest_set(struct manifest *manifest, uint64_t index, enum chunk_state state,
                   const struct chunk_name *name);
 
-/*
- * A chunk of data whose name is kept elsewhere: manifest_name gives zeroes for it. Written with
- * manifest_write_named, so that a disk of any size can be described in a byte per chunk.
- */
-void manifest_set_unnamed(struct manifest *manifest, uint64_t index);
-
 /* Records `count` chunks from `index` on that have no name (any state but CHUNK_DATA). */
 void manifest_set_run(struct manifest *manifest, uint64_t index, uint64_t count,
                       enum chunk_state state);
@@ -110,14 +104,22 @@ void manifest_digest(const struct manifest *manifest, struct chunk_name *digest)
 int manifest_write(const struct manifest *manifest, int folder_fd, const char *name,
                    struct error *err);
 
-/* As manifest_write, with the names of all data from `read`: those of consecutive chunks. */
-struct manifest_names {
-    int (*read)(void *context, uint64_t first, size_t count, struct chunk_name *names,
-                struct error *err);
+/*
+ * As manifest_write, with all chunks from elsewhere: of `manifest` only the size, the texts and the
+ * changes count, and a disk of any size costs no memory. Asked for in ascending order, twice.
+ */
+struct manifest_contents {
+    /* The state of the chunk, and of how many from it on at least. */
+    int (*run)(void *context, uint64_t index, enum chunk_state *state, uint64_t *length,
+               struct error *err);
+    /* The names of consecutive chunks with data. */
+    int (*names)(void *context, uint64_t first, size_t count, struct chunk_name *names,
+                 struct error *err);
     void *context;
 };
-int manifest_write_named(const struct manifest *manifest, const struct manifest_names *names,
-                         int folder_fd, const char *name, struct error *err);
+int manifest_write_contents(const struct manifest *manifest,
+                            const struct manifest_contents *contents, int folder_fd,
+                            const char *name, struct error *err);
 
 /* Fills an empty manifest; after -1 it is empty again. */
 int manifest_read(struct manifest *manifest, int folder_fd, const char *name, struct error *err);

@@ -52,7 +52,8 @@ int manifest_texts_validate(const struct manifest *manifest, struct error *err)
 
 struct writer {
     int fd;
-    const struct manifest_names *names; /* NULL: the manifest's own */
+    const struct manifest *manifest;
+    const struct manifest_contents *contents; /* NULL: the manifest's own */
     struct digest digest;
     size_t used;
     uint8_t buffer[MANIFEST_BUFFER_SIZE];
@@ -89,8 +90,36 @@ static uint64_t run_length(const struct manifest *manifest, uint64_t index)
     return end - index;
 }
 
-static void header_count(const struct manifest *manifest, struct manifest_header *header)
+/* The run of one state that begins at a chunk, as long as it is. */
+static int find_run(const struct writer *writer, uint64_t index, enum chunk_state *state,
+                    uint64_t *length, struct error *err)
 {
+    const struct manifest_contents *contents = writer->contents;
+    enum chunk_state next;
+    uint64_t more;
+
+    if (!contents) {
+        *state = manifest_state(writer->manifest, index);
+        *length = run_length(writer->manifest, index);
+        return 0;
+    }
+    if (contents->run(contents->context, index, state, length, err) < 0)
+        return -1;
+    while (index + *length < writer->manifest->chunk_count) {
+        if (contents->run(contents->context, index + *length, &next, &more, err) < 0)
+            return -1;
+        if (next != *state)
+            break;
+        *length += more;
+    }
+    return 0;
+}
+
+static int header_count(const struct writer *writer, struct manifest_header *header,
+                        struct error *err)
+{
+    const struct manifest *manifest = writer->manifest;
+    enum chunk_state state;
     uint64_t length;
 
     *header = (struct manifest_header){
@@ -100,21 +129,24 @@ static void header_count(const struct manifest *manifest, struct manifest_header
         .source_length = (uint32_t)strlen(manifest->source),
     };
     for (uint64_t index = 0; index < manifest->chunk_count; index += length) {
-        length = run_length(manifest, index);
+        if (find_run(writer, index, &state, &length, err) < 0)
+            return -1;
         header->run_count++;
-        if (manifest_state(manifest, index) == CHUNK_DATA)
+        if (state == CHUNK_DATA)
             header->name_count += length;
     }
-    (void)manifest_header_file_bytes(header,
-                                     &header->file_bytes); /* it is in memory: no overflow */
+    (void)manifest_header_file_bytes(header, &header->file_bytes); /* of at most 2^30 chunks */
+    return 0;
 }
 
-static int write_header(struct writer *writer, const struct manifest *manifest, struct error *err)
+static int write_header(struct writer *writer, struct error *err)
 {
+    const struct manifest *manifest = writer->manifest;
     uint8_t bytes[MANIFEST_HEADER_SIZE] = {0};
     struct manifest_header header;
 
-    header_count(manifest, &header);
+    if (header_count(writer, &header, err) < 0)
+        return -1;
     memcpy(bytes, MANIFEST_MAGIC, 8);
     store_le32(bytes + 8, MANIFEST_VERSION);
     store_le32(bytes + 12, MANIFEST_HEADER_SIZE);
@@ -151,7 +183,7 @@ static int write_read_names(struct writer *writer, uint64_t first, uint64_t coun
     for (uint64_t end = first + count; first < end; first += NAMES_BATCH) {
         size_t part = (size_t)min_u64(end - first, NAMES_BATCH);
 
-        if (writer->names->read(writer->names->context, first, part, names, err) < 0 ||
+        if (writer->contents->names(writer->contents->context, first, part, names, err) < 0 ||
             writer_add(writer, names, part * CHUNK_NAME_SIZE, err) < 0)
             return -1;
     }
@@ -159,28 +191,28 @@ static int write_read_names(struct writer *writer, uint64_t first, uint64_t coun
 }
 
 /* One run, and the names of its chunks when it is data. */
-static int write_run(struct writer *writer, const struct manifest *manifest, uint64_t index,
-                     uint64_t length, struct error *err)
+static int write_run(struct writer *writer, uint64_t index, enum chunk_state state, uint64_t length,
+                     struct error *err)
 {
-    uint32_t state = manifest_state(manifest, index);
     uint8_t run[MANIFEST_RUN_SIZE];
 
-    store_le32(run, state << MANIFEST_RUN_STATE_SHIFT | (uint32_t)(length - 1));
+    store_le32(run, (uint32_t)state << MANIFEST_RUN_STATE_SHIFT | (uint32_t)(length - 1));
     if (writer_add(writer, run, sizeof(run), err) < 0)
         return -1;
     if (state != CHUNK_DATA)
         return 0;
-    return writer->names ? write_read_names(writer, index, length, err)
-                         : write_own_names(writer, manifest, index, length, err);
+    return writer->contents ? write_read_names(writer, index, length, err)
+                            : write_own_names(writer, writer->manifest, index, length, err);
 }
 
-static int write_runs(struct writer *writer, const struct manifest *manifest, struct error *err)
+static int write_runs(struct writer *writer, struct error *err)
 {
+    enum chunk_state state;
     uint64_t length;
 
-    for (uint64_t index = 0; index < manifest->chunk_count; index += length) {
-        length = run_length(manifest, index);
-        if (write_run(writer, manifest, index, length, err) < 0)
+    for (uint64_t index = 0; index < writer->manifest->chunk_count; index += length) {
+        if (find_run(writer, index, &state, &length, err) < 0 ||
+            write_run(writer, index, state, length, err) < 0)
             return -1;
     }
     return 0;
@@ -211,16 +243,17 @@ static int write_sum(struct writer *writer, struct error *err)
     return io_write(writer->fd, sum, sizeof(sum), err);
 }
 
-static int write_all(const struct manifest *manifest, const struct manifest_names *names, int fd,
-                     struct error *err)
+static int write_all(const struct manifest *manifest, const struct manifest_contents *contents,
+                     int fd, struct error *err)
 {
     struct writer *writer = memory_new(1, sizeof(*writer));
     int result = -1;
 
     writer->fd = fd;
-    writer->names = names;
+    writer->manifest = manifest;
+    writer->contents = contents;
     digest_init(&writer->digest);
-    if (write_header(writer, manifest, err) == 0 && write_runs(writer, manifest, err) == 0 &&
+    if (write_header(writer, err) == 0 && write_runs(writer, err) == 0 &&
         write_changes(writer, manifest, err) == 0)
         result = write_sum(writer, err);
     digest_fini(&writer->digest);
@@ -228,14 +261,15 @@ static int write_all(const struct manifest *manifest, const struct manifest_name
     return result;
 }
 
-int manifest_write_named(const struct manifest *manifest, const struct manifest_names *names,
-                         int folder_fd, const char *name, struct error *err)
+int manifest_write_contents(const struct manifest *manifest,
+                            const struct manifest_contents *contents, int folder_fd,
+                            const char *name, struct error *err)
 {
     AUTO(new_file) file = {.fd = -1, .folder_fd = -1};
 
     if (manifest_texts_validate(manifest, err) < 0 ||
         new_file_open(&file, folder_fd, name, 0644, err) < 0 ||
-        write_all(manifest, names, file.fd, err) < 0 || new_file_commit(&file, err) < 0)
+        write_all(manifest, contents, file.fd, err) < 0 || new_file_commit(&file, err) < 0)
         return error_wrap(err, "manifest %s", name);
     return 0;
 }
@@ -243,5 +277,5 @@ int manifest_write_named(const struct manifest *manifest, const struct manifest_
 int manifest_write(const struct manifest *manifest, int folder_fd, const char *name,
                    struct error *err)
 {
-    return manifest_write_named(manifest, NULL, folder_fd, name, err);
+    return manifest_write_contents(manifest, NULL, folder_fd, name, err);
 }
