@@ -341,7 +341,8 @@ static int end_pass(struct disk_link *link, struct error *err)
     memcpy(link->disk->digest, digest.bytes, sizeof(link->disk->digest));
     pthread_mutex_unlock(&server->lock);
     if (!is_same)
-        log_warning(&link->transfer->log.log, "disk %s: the digests of a pass differ",
+        log_warning(&link->transfer->log.log,
+                    "disk %s: the digests of a pass differ, or not all of it was offered",
                     link->disk->info.name);
     else
         log_info(&link->transfer->log.log, "disk %s: %s pass is here", link->disk->info.name,
@@ -410,6 +411,11 @@ static int store_data(void *context, uint64_t first, size_t count, const struct 
     return receiver_store(context, first, count, names, data, length, err);
 }
 
+static bool store_end_pass(void *context)
+{
+    return receiver_end_pass(context);
+}
+
 static void store_digest(void *context, struct disksum *digest)
 {
     receiver_digest(context, digest);
@@ -422,6 +428,7 @@ static int link_start(struct disk_link *link, struct error *err)
                                      .run = store_run,
                                      .store = store_data,
                                      .digest = store_digest,
+                                     .end_pass = store_end_pass,
                                      .context = link->disk->receiver};
     link->machine = disk_session_new(link->disk->info.size_bytes, &store, err);
     if (!link->machine)

@@ -323,7 +323,8 @@ void disk_session_passed(struct disk_session *session, struct text *out, bool *i
     memcpy(theirs.bytes, session->pass.digest, sizeof(theirs.bytes));
     session->store.digest(session->store.context, &digest);
     memcpy(passed.digest, digest.bytes, sizeof(passed.digest));
-    passed.is_different = !disksum_is_equal(&digest, &theirs);
+    bool is_all = !session->store.end_pass || session->store.end_pass(session->store.context);
+    passed.is_different = !is_all || !disksum_is_equal(&digest, &theirs);
     wire_passed_encode(&passed, out);
     *is_same = !passed.is_different;
     *is_last = session->pass.is_last;

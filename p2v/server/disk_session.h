@@ -29,6 +29,7 @@ struct disk_store {
                  const void *data, size_t length, struct error *err);
     void (*digest)(void *context, struct disksum *digest);
     void *context;
+    bool (*end_pass)(void *context); /* NULL: nothing was left out */
 };
 
 struct disk_session *disk_session_new(uint64_t size_bytes, const struct disk_store *store,
@@ -58,7 +59,7 @@ int disk_session_feed(struct disk_session *session, enum wire_type type, const u
  */
 uint64_t disk_session_complete(const struct disk_session *session);
 
-/* Appends PASSED. is_same tells whether the digests agreed. */
+/* Appends PASSED. is_same tells whether the digests agreed and nothing was left out. */
 void disk_session_passed(struct disk_session *session, struct text *out, bool *is_same,
                          bool *is_last);
 

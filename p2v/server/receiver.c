@@ -273,6 +273,8 @@ int receiver_offer(struct receiver *receiver, uint64_t first, size_t count,
     if (result == 0)
         result = forget_wanted(receiver, first, count, wanted, err);
     note_skipped(receiver, first, count, false);
+    if (result == 0)
+        receiver_cover(receiver, first, count);
     return result;
 }
 
@@ -359,7 +361,10 @@ int receiver_run(struct receiver *receiver, uint64_t first, uint64_t count, enum
     if (clear_all(receiver, first, count, err) < 0)
         return -1;
     note_skipped(receiver, first, count, state == CHUNK_SKIPPED);
-    return state == CHUNK_UNREADABLE ? set_unreadable(receiver, first, count, err) : 0;
+    if (state == CHUNK_UNREADABLE && set_unreadable(receiver, first, count, err) < 0)
+        return -1;
+    receiver_cover(receiver, first, count);
+    return 0;
 }
 
 /* --- stable storage --------------------------------------------------------------------------- */

@@ -83,6 +83,12 @@ int receiver_store(struct receiver *receiver, uint64_t first, size_t count,
 void receiver_seal(struct receiver *receiver);
 int receiver_commit(struct receiver *receiver, struct error *err);
 
+/*
+ * The source has gone over the disk once. False when it left part of it out, as far as that is
+ * known (nothing is of a pass that began before the receiver was opened).
+ */
+bool receiver_end_pass(struct receiver *receiver);
+
 /* The digest over what is recorded now. */
 void receiver_digest(struct receiver *receiver, struct disksum *digest);
 

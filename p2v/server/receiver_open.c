@@ -81,6 +81,7 @@ void receiver_close(struct receiver *receiver)
     image_close(receiver->image);
     ledger_close(receiver->ledger);
     extents_fini(&receiver->skipped);
+    extents_fini(&receiver->cover.ranges);
     if (receiver->folder_fd >= 0)
         close(receiver->folder_fd);
     pthread_mutex_destroy(&receiver->commit_lock);
@@ -411,6 +412,7 @@ static int start(struct receiver *receiver, const struct receiver_options *optio
     taken_up = take_up(receiver, err);
     if (taken_up < 0 || (taken_up == 0 && start_anew(receiver, err) < 0))
         return -1;
+    receiver->cover.is_unknown = taken_up > 0;
     if (reconcile(receiver, err) < 0)
         return -1;
     return ledger_visit(receiver->ledger, count_entry, receiver, err);

@@ -4,6 +4,7 @@
  *
  *     receiver.c          what happens to chunks, and to stable storage
  *     receiver_open.c     taking up what an earlier run left, or starting anew
+ *     receiver_cover.c    whether all of the disk was offered
  *     receiver_sources.c  contents that other machines of the pool have
  *     receiver_finish.c   the manifest
  */
@@ -41,6 +42,13 @@ struct pool_sources {
     size_t next; /* to be replaced */
 };
 
+/* What was offered or run over in this pass: receiver_cover.c. */
+struct receiver_cover {
+    struct extents ranges; /* bytes, of whole chunks */
+    bool is_unknown;
+    bool is_pass_over; /* `ranges` are of a pass that has ended, until the next begins */
+};
+
 struct receiver {
     char *folder, *base_folder; /* base_folder: NULL unless updating */
     int folder_fd;
@@ -58,6 +66,7 @@ struct receiver {
     struct ledger *ledger;
     struct disksum digest;  /* over what the ledger says now */
     struct extents skipped; /* bytes */
+    struct receiver_cover cover;
     struct pool_sources sources;
 
     pthread_mutex_t commit_lock; /* sealing and committing take turns */
@@ -75,6 +84,9 @@ size_t receiver_chunk_length(const struct receiver *receiver, uint64_t index);
  * is just being started elsewhere in the server has copies of all files, and with them their locks.
  */
 int receiver_repair(const struct receiver *receiver, struct error *err);
+
+/* receiver_cover.c */
+void receiver_cover(struct receiver *receiver, uint64_t first, uint64_t count);
 
 /* receiver_sources.c */
 void pool_sources_close(struct pool_sources *sources);

@@ -241,7 +241,7 @@ static size_t take_frame(struct world *world, struct disk_session *session, cons
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct world world;
-    struct disk_store store = {store_offer, store_run, store_store, store_digest, &world};
+    struct disk_store store = {store_offer, store_run, store_store, store_digest, &world, NULL};
     AUTO_PTR(disk_session) session = disk_session_new(DISK_SIZE, &store, NULL);
     bool goes_on = session != NULL;
 

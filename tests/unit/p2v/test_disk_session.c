@@ -95,7 +95,7 @@ static void store_digest(void *context, struct disksum *digest)
 static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    struct disk_store store = {store_offer, store_run, store_store, store_digest, fixture};
+    struct disk_store store = {store_offer, store_run, store_store, store_digest, fixture, NULL};
 
     fixture->session = disk_session_new(DISK_SIZE, &store, &fixture->err);
     assert_non_null(fixture->session);

@@ -326,6 +326,64 @@ static void test_no_more_is_shown_as_safe_than_has_arrived(void **state)
     agent_fini(&agent);
 }
 
+/* --- all of the disk --- */
+
+/* PASS, with the digest of what was offered. */
+static bool is_pass_the_same(struct disk_run *run)
+{
+    struct wire_pass pass = {.is_last = true};
+    struct wire_passed passed;
+    struct link_frame frame;
+    struct text out = {0};
+    memcpy(pass.digest, run->digest.bytes, sizeof(pass.digest));
+    wire_pass_encode(&pass, &out);
+    send_text(run->link, &out);
+    assert_true(get_answer(run, &frame));
+    assert_int_equal(wire_passed_decode(frame.payload, frame.length, &passed, NULL), 0);
+    return !passed.is_different;
+}
+
+static void test_pass_that_left_part_of_the_disk_out_is_not_the_same(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE, .frames_left = -1};
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "partly", 1, DISK_SIZE);
+    open_disk(&agent, &run);
+    send_zero_run(&run, 0, 3);
+    send_zero_run(&run, 4, 4);
+    assert_false(is_pass_the_same(&run));
+    send_zero_run(&run, 0, 8);
+    assert_true(is_pass_the_same(&run));
+    assert_true(is_pass_the_same(&run)); /* PASSED may have been lost */
+    send_zero_run(&run, 0, 7);
+    assert_false(is_pass_the_same(&run));
+    link_close(run.link);
+    agent_fini(&agent);
+}
+
+static void test_pass_over_two_connections_covers_what_both_offered(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent;
+    struct wire_safe safe;
+    struct disk_run run = {.disk = 0, .content = content, .size = DISK_SIZE, .frames_left = -1};
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    agent_announce(&agent, "cut", 1, DISK_SIZE);
+    open_disk(&agent, &run);
+    send_zero_run(&run, 0, 5);
+    EXPECT(run.link, WIRE_SAFE, safe, &safe);
+    link_close(run.link);
+    open_disk(&agent, &run);
+    send_zero_run(&run, 5, 3);
+    assert_true(is_pass_the_same(&run));
+    link_close(run.link);
+    agent_fini(&agent);
+}
+
 /* --- the window --- */
 
 #define WINDOW ((uint64_t)4 << 20) /* with the checkpoint of the tests' server */
@@ -406,6 +464,8 @@ int main(void)
         WITH_SERVER(test_disk_that_changes_after_its_last_pass_has_not_passed),
         WITH_SERVER(test_received_disk_is_shown_as_done_whatever_the_agent_said),
         WITH_SERVER(test_no_more_is_shown_as_safe_than_has_arrived),
+        WITH_SERVER(test_pass_that_left_part_of_the_disk_out_is_not_the_same),
+        WITH_SERVER(test_pass_over_two_connections_covers_what_both_offered),
         WITH_SERVER(test_agent_that_ignores_the_window_waits_for_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
