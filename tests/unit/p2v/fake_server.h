@@ -198,7 +198,7 @@ static inline void fake_pass_ended(struct fake_server *server, struct fake_store
 static inline void fake_serve_disk(struct fake_server *server, struct link *link, unsigned number)
 {
     struct fake_store *store = &server->disks[number];
-    struct disk_store calls = {fake_offer, fake_run, fake_put, fake_digest, store};
+    struct disk_store calls = {fake_offer, fake_run, fake_put, fake_digest, store, NULL};
     AUTO_PTR(disk_session) session = disk_session_new(store->size_bytes, &calls, NULL);
     AUTO(text) frame = {0};
     struct link_frame in;
