@@ -52,6 +52,11 @@ struct image_open_options {
      * meanwhile, so what is read can be anything, an error included. For who checks all content.
      */
     bool is_unlocked;
+    /*
+     * For an image opened writable that is written at the network's speed and not read again soon:
+     * whole clusters go past the page cache, where format and file system can.
+     */
+    bool is_direct;
 };
 
 /*

@@ -31,6 +31,7 @@ struct qcow2 *qcow2_new(int fd, const char *path, struct error *err)
         return NULL;
     }
     qcow2->fd = fd;
+    qcow2->direct.fd = -1;
     qcow2->image.driver = &qcow2_driver;
     qcow2->image.path = text_copy(path);
     qcow2->image.source.ops = &qcow2_source_ops;
@@ -42,6 +43,7 @@ struct qcow2 *qcow2_new(int fd, const char *path, struct error *err)
 
 void qcow2_free(struct qcow2 *qcow2)
 {
+    direct_close(&qcow2->direct);
     close(qcow2->fd);
     image_close(qcow2->backing);
     for (size_t i = 0; i < QCOW2_SLICE_COUNT; i++)
@@ -152,6 +154,8 @@ static struct image *qcow2_open(int fd, const char *path, const struct image_ope
         goto fail;
     if (options->is_writable && open_for_writing(qcow2, err) < 0)
         goto fail;
+    if (options->is_writable && options->is_direct)
+        direct_open(&qcow2->direct, qcow2->fd);
     return &qcow2->image;
 fail:
     qcow2_free(qcow2);

@@ -14,6 +14,7 @@
 #define FORMATS_QCOW2_H
 
 #include "base/error.h"
+#include "formats/direct.h"
 #include "formats/image.h"
 
 #include <pthread.h>
@@ -152,6 +153,7 @@ struct qcow2 {
     /* Held for a whole write in place, or of a part of a cluster. Taken before `lock`. */
     pthread_mutex_t write_lock;
     bool is_prepared; /* autoclear bits are cleared */
+    struct direct_file direct;
 
     /* Held for moments: the tables, the cache, allocation. */
     pthread_mutex_t lock;

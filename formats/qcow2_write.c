@@ -85,8 +85,11 @@ static int check_target(const struct qcow2 *qcow2, uint64_t offset, uint64_t len
 static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint64_t offset,
                       struct error *err)
 {
-    if (check_target(qcow2, offset, length, err) < 0 ||
-        io_write_at(qcow2->fd, data, length, offset, err) < 0)
+    if (check_target(qcow2, offset, length, err) < 0)
+        return -1;
+    if (qcow2->direct.fd >= 0)
+        return direct_write(&qcow2->direct, data, length, offset, err);
+    if (io_write_at(qcow2->fd, data, length, offset, err) < 0)
         return -1;
     /* Such writes are synced soon as a whole: let the disk begin now. Only a hint, it may fail. */
     if (length >= WRITE_BACK_LENGTH)

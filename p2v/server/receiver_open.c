@@ -116,7 +116,8 @@ int receiver_repair(const struct receiver *receiver, struct error *err)
 static struct image *open_once(const struct receiver *receiver, struct error *err)
 {
     AUTO_FREE char *pool = path_parent(receiver->folder);
-    struct image_open_options options = {.format = receiver->format, .is_writable = true};
+    struct image_open_options options = {
+        .format = receiver->format, .is_writable = true, .is_direct = true};
 
     if (receiver->base_folder)
         options.backing_folder = pool;
