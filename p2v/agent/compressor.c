@@ -16,7 +16,7 @@
 #include <zstd.h>
 
 #define LINK_IS_BUSY 0.3   /* blocked for more: the link holds us up */
-#define CORES_ARE_IDLE 0.2 /* at least this much, or compressing takes from something else */
+#define CORES_ARE_IDLE 0.5 /* at least this much, or compressing takes from something else */
 #define SLOW_LINK 120e6    /* so little content a second that a part of one core pays for it */
 #define WORTH_IT 1.1       /* more goodput a step up has to give */
 #define AS_GOOD 0.95       /* goodput a step down may cost */
