@@ -121,10 +121,12 @@ static void take_line(struct run *run)
     run->line[run->length] = '\0';
     if (take_stage(run))
         return;
-    static const char prefix[] = "rehost: ";
+    static const char prefix[] = "rehost: ", column[] = "tested   ";
     if (text_starts_with(run->line, prefix))
         keep(run->said, run->line + strlen(prefix));
-    else if (text_starts_with(run->line, "tested ") || text_starts_with(run->line, "not tested"))
+    else if (text_starts_with(run->line, column))
+        keep(run->tested, run->line + strlen(column));
+    else if (text_starts_with(run->line, "not tested"))
         keep(run->tested, run->line);
     run->line[run->length] = '\n';
     add_to_log(run, run->line, run->length + 1);
