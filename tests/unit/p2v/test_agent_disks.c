@@ -4,7 +4,7 @@
  */
 #include "base/own.h"
 #include "p2v/agent/disks.h"
-#include "tests/unit/p2v/fake_machine.h"
+#include "tests/unit/p2v/fake_root.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,7 +8,7 @@
 #include "p2v/agent/inventory_net.h"
 #include "p2v/json.h"
 #include "p2v/wire/frame.h"
-#include "tests/unit/p2v/fake_machine.h"
+#include "tests/unit/p2v/fake_root.h"
 
 #include <arpa/inet.h>
 #include <linux/if_addr.h>

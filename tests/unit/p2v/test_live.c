@@ -5,7 +5,7 @@
 #include "base/own.h"
 #include "base/text.h"
 #include "p2v/agent/live.h"
-#include "tests/unit/p2v/fake_machine.h"
+#include "tests/unit/p2v/fake_root.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
