@@ -357,6 +357,7 @@ static void kill_everywhere(struct place *place, const char *folder,
 static void make_base(const struct place *place, const char *format)
 {
     AUTO_FREE char *name = text_format("disk0.%s", format);
+    close(open_folder(place, "web"));
     make_image(place, "web", name, format, NULL, NULL, "abcd0000");
     make_manifest(place, "web", name, "abcd0000");
     make_guest(place, "web", name, format, 1 << 30);
@@ -381,6 +382,7 @@ static void make_update_files(const struct place *place, const char *base_name, 
 static void make_update(const struct place *place)
 {
     make_base(place, "qcow2");
+    close(open_folder(place, "web.update"));
     make_image(place, "web.update", "disk0.qcow2", "qcow2", "../web/disk0.qcow2", "qcow2",
                ".B.0.F..");
     make_manifest(place, "web.update", "disk0.qcow2", "aBc00F00");
@@ -413,6 +415,7 @@ static void test_an_update_goes_into_a_raw_disk(void **state)
 {
     struct place *place = *state;
     make_base(place, "raw");
+    close(open_folder(place, "web.update"));
     make_image(place, "web.update", "disk0.qcow2", "qcow2", "../web/disk0.raw", "raw", "0.C....H");
     make_manifest(place, "web.update", "disk0.qcow2", "0bCd000H");
     make_update_files(place, "disk0.raw", "raw");
@@ -443,6 +446,7 @@ static void test_an_update_without_its_machine_is_an_error(void **state)
 {
     struct place *place = *state;
     struct error err = {0};
+    close(open_folder(place, "web.update"));
     make_image(place, "web.update", "disk0.qcow2", "qcow2", NULL, NULL, "abcdefgh");
     make_manifest(place, "web.update", "disk0.qcow2", "abcdefgh");
     make_update_files(place, "disk0.qcow2", "qcow2");
@@ -455,6 +459,7 @@ static void test_an_update_without_its_machine_is_an_error(void **state)
 
 static void make_partial(const struct place *place)
 {
+    close(open_folder(place, "web.partial"));
     make_image(place, "web.partial", "disk0.qcow2", "qcow2", NULL, NULL, "abcdef00");
     make_manifest(place, "web.partial", "disk0.qcow2", "abcdef00");
     make_image(place, "web.partial", ".disk0.qcow2.fix-commit", "qcow2", "disk0.qcow2", "qcow2",

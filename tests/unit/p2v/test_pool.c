@@ -179,7 +179,7 @@ static void test_pool_refuses_a_file(void **state)
     const struct place *place = *state;
     struct pool pool;
     struct error err = {0};
-    AUTO_CLOSE int fd = open(place->pool, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(close(open(place->pool, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
     assert_int_equal(pool_open(&pool, place->pool, POOL_SERVE, &err), -1);
     assert_int_equal(err.errnum, ENOTDIR);
 }

@@ -14,7 +14,7 @@
 
 static struct gate_address address(const char *text)
 {
-    struct gate_address result;
+    struct gate_address result = {0};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
