@@ -222,7 +222,7 @@ static void test_a_program_that_is_not_there_is_a_failure(void **state)
 static void test_many_machines_are_each_run_once(void **state)
 {
     struct place *place = *state;
-    char name[16];
+    char name[32];
     begin(place, 3);
     for (int i = 0; i < 10; i++) {
         snprintf(name, sizeof(name), "gated%d", i);
