@@ -441,7 +441,7 @@ def namespace(lab):
     before = lab.address, lab.agent
     try:
         command("ip", "-n", name, "link", "set", "lo", "up")
-        lab.address, lab.agent = lab.link_address, ("ip", "netns", "exec", name)
+        lab.address, lab.agent = lab.link_address, ("nsenter", "--net=/run/netns/" + name)
         yield name
     finally:
         lab.address, lab.agent = before
@@ -460,7 +460,7 @@ def part_link(lab):
         here = "rhb%d" % os.getpid()
         command("ip", "link", "add", here, "type", "veth", "peer", "name", "cable", "netns", name)
         set_up(name, here, "cable", lab)
-        for prefix, device in (((), here), (("ip", "netns", "exec", name), "cable")):
+        for prefix, device in (((), here), (("nsenter", "--net=/run/netns/" + name), "cable")):
             command(*prefix, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", "1gbit",
                     "burst", "256k", "latency", "50ms")
         against_peers(lab, "1gbit", LINK_PAIRS)

@@ -226,7 +226,7 @@ class Network:
             run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", self.name)
             run("ip", "address", "add", self.server + "/29", "dev", link)
             run("ip", "link", "set", link, "up")
-            inside = ("ip", "netns", "exec", self.name, "ip")
+            inside = ("nsenter", "--net=/run/netns/" + self.name, "ip")
             run(*inside, "link", "set", "lo", "up")
             run(*inside, "address", "add", self.agent + "/29", "dev", "eth0")
             run(*inside, "link", "set", "eth0", "up")
@@ -247,7 +247,7 @@ def test_namespaces(folder):
         started = time.monotonic()
         send(server, [disk.path], "--name", "far", "--limit", "8M", "--compress", "none",
              token=server.token(), state=os.path.join(folder, "state"),
-             prefix=("ip", "netns", "exec", network.name))
+             prefix=("nsenter", "--net=/run/netns/" + network.name))
         seconds = time.monotonic() - started
         check_machine(server, "far", [disk])
         expected = disk.used_bytes() / (8 * MIB)
