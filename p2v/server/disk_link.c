@@ -337,7 +337,7 @@ static int end_pass(struct disk_link *link, struct error *err)
     pthread_mutex_unlock(&link->feed_lock);
     pthread_mutex_lock(&server->lock);
     link->disk->is_passed = is_same && is_last;
-    link->disk->figures.pass++;
+    link->disk->figures.pass += !link->disk->is_passed;
     memcpy(link->disk->digest, digest.bytes, sizeof(link->disk->digest));
     pthread_mutex_unlock(&server->lock);
     if (!is_same)
