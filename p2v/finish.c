@@ -108,6 +108,7 @@ int finish_open(struct finish *finish, const char *path, struct error *err)
 {
     finish->place = (struct finish_place){.folder_fd = -1, .base_fd = -1};
     AUTO_FREE char *final = machine_path(path);
+    finish_folder_sweep(final);
     AUTO_FREE char *folder = choose_folder(path, final);
     if (!folder)
         return open_machine(finish, final, err);

@@ -13,6 +13,7 @@
 #include "formats/image.h"
 #include "p2v/definition.h"
 #include "p2v/machine.h"
+#include "p2v/server/pool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -122,6 +123,18 @@ int finish_folder_remove(const char *path, struct error *err)
     if (io_sync_folder(parent, err) != 0)
         return -1;
     return folder_remove(AT_FDCWD, hidden, err);
+}
+
+void finish_folder_sweep(const char *final)
+{
+    static const char *const suffixes[] = {POOL_PARTIAL_SUFFIX, POOL_UPDATE_SUFFIX};
+    AUTO_FREE char *parent = path_parent(final);
+    AUTO_FREE char *base = path_base(final);
+    for (size_t i = 0; i < 2; i++) {
+        AUTO_FREE char *name = text_format(".%s%s.removed", base, suffixes[i]);
+        AUTO_FREE char *path = path_join(parent, name);
+        folder_remove(AT_FDCWD, path, NULL);
+    }
 }
 
 /* --- the machine below an update --- */

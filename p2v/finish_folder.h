@@ -43,6 +43,9 @@ int finish_folder_drop_leftovers(int folder_fd, struct error *err);
 /* The folder goes away in one step, under a name that is never taken for a machine's. */
 int finish_folder_remove(const char *path, struct error *err);
 
+/* What removals beside the machine `final` were killed in; what cannot be removed stays. */
+void finish_folder_sweep(const char *final);
+
 /*
  * What a machine's images and manifests are now, told from sizes, times and sums: it changes with
  * whatever is written to them. *is_described: no image was written to after its manifest.

@@ -211,6 +211,7 @@ static int drop_update(const struct places *places, struct log *log, struct erro
 static int prepare(struct intake *intake, const struct places *places, bool is_renewed,
                    struct log *log, struct error *err)
 {
+    finish_folder_sweep(places->final);
     if (!intake->base && drop_update(places, log, err) != 0)
         return -1;
     if (is_renewed && !intake->base)

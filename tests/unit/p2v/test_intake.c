@@ -244,6 +244,20 @@ static void test_an_old_machine_that_stands_aside_is_removed(void **state)
     intake_close(&intake);
 }
 
+static void test_what_a_killed_removal_left_goes_with_the_next_transfer(void **state)
+{
+    struct place *place = *state;
+    struct intake intake;
+    put(place, ".web.update.removed/disk0.qcow2", "an update that was merged");
+    put(place, ".web.partial.removed/disk0.qcow2", "a machine that was replaced");
+    put(place, ".mail.update.removed/disk0.qcow2", "another machine's");
+    take(place, &intake, false);
+    assert_false(has(place, ".web.update.removed"));
+    assert_false(has(place, ".web.partial.removed"));
+    assert_true(has(place, ".mail.update.removed"));
+    intake_close(&intake);
+}
+
 static void test_somebody_elses_folders_are_left_alone(void **state)
 {
     struct place *place = *state;
@@ -282,6 +296,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_update_over_another_state_begins_anew, start, stop),
         cmocka_unit_test_setup_teardown(test_a_machine_that_was_run_is_received_anew, start, stop),
         cmocka_unit_test_setup_teardown(test_a_complete_machine_with_other_disks_is_received_beside,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(test_what_a_killed_removal_left_goes_with_the_next_transfer,
                                         start, stop),
         cmocka_unit_test_setup_teardown(test_an_old_machine_that_stands_aside_is_removed, start,
                                         stop),
