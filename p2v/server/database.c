@@ -20,6 +20,10 @@
 /* Another process (`rehost token`) holds the write lock for milliseconds. */
 #define DATABASE_BUSY_MS 5000
 
+/* Of the write-ahead log. A checkpoint comes well before it is used up, at 4 KiB a page. */
+#define LOG_RESERVE ((off_t)2 << 20)
+#define LOG_CHECKPOINT_PAGES 200
+
 #define BLOB_SIZE 32
 
 /* --- errors --- */
@@ -277,6 +281,19 @@ static int forget_waiting(struct database *database, struct error *err)
     return transaction_end(database, result, err);
 }
 
+/*
+ * A server whose disk is full has still to record that it waits: the log's blocks are there before
+ * they are needed, and it begins again at its start before they are used up. A file system that
+ * cannot do that is as before.
+ */
+static void reserve_log(const struct pool *pool, struct database *database)
+{
+    AUTO_CLOSE int fd = openat(pool->state_fd, POOL_DATABASE "-wal", O_RDWR | O_CLOEXEC);
+    if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOG_RESERVE) != 0)
+        return;
+    sqlite3_wal_autocheckpoint(database->connection, LOG_CHECKPOINT_PAGES);
+}
+
 struct database *database_open(const struct pool *pool, enum pool_access access, struct error *err)
 {
     AUTO_PTR(database) database = memory_new(1, sizeof(*database));
@@ -289,6 +306,8 @@ struct database *database_open(const struct pool *pool, enum pool_access access,
         return NULL;
     if (access == POOL_SERVE && forget_waiting(database, err) != 0)
         return NULL;
+    if (access == POOL_SERVE)
+        reserve_log(pool, database);
     return take_ptr(&database);
 }
 

@@ -243,6 +243,7 @@ def test_full(folder):
             while True:
                 f.write(bytes(MIB))
         wait_for("the server pauses", lambda: server.lines.find("paused"), 30)
+        wait_for("status tells", lambda: machine(server, "web")["state"] == "paused", 30)
         check(sending.process.poll() is None, "send did not wait: %s" % sending.lines.text[-1000:])
         check(server.is_alive(), "the server died of a full disk")
         time.sleep(2)
