@@ -24,6 +24,7 @@
 #define STOP_SLICE_MS 250 /* how soon a flag is seen */
 #define IDLE_SLICE_MS 1000
 #define REFUSE_MS 1000 /* for another thread's frame to be out of the way */
+#define LAST_WORDS_MS 1000
 
 static struct link *link_new(struct tls *tls, bool is_server, const char *address)
 {
@@ -125,6 +126,14 @@ int64_t link_silent_ms(const struct link *link)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
+/* With the lock. Part of a frame may have gone. */
+static int end_sending(struct link *link)
+{
+    link->unsendable_ms = clock_ms();
+    tls_end_writing(link->tls);
+    return -1;
+}
+
 /* With the lock. What finds no room now stays due: there is enough on its way already. */
 static int send_due(struct link *link, struct error *err)
 {
@@ -143,18 +152,21 @@ static int send_due(struct link *link, struct error *err)
     return 1;
 }
 
+static int send_parts_locked(struct link *link, const struct iovec *parts, size_t count,
+                             struct error *err)
+{
+    if (tls_write(link->tls, parts, count, WIRE_SILENCE_MS, err) != 0)
+        return end_sending(link);
+    link->sent_ms = clock_ms();
+    return link->owes_pong && send_due(link, err) < 0 ? end_sending(link) : 0;
+}
+
 int link_send_parts(struct link *link, const struct iovec *parts, size_t count, struct error *err)
 {
     pthread_mutex_lock(&link->send_lock);
-    int status = tls_write(link->tls, parts, count, WIRE_SILENCE_MS, err);
-    if (status == 0) {
-        link->sent_ms = clock_ms();
-        if (link->owes_pong && send_due(link, err) < 0)
-            status = -1;
-    }
+    int status = link->unsendable_ms ? error_set(err, EPIPE, "the connection was cut")
+                                     : send_parts_locked(link, parts, count, err);
     pthread_mutex_unlock(&link->send_lock);
-    if (status != 0)
-        link_shut(link); /* part of a frame may have gone */
     return status;
 }
 
@@ -168,11 +180,16 @@ int link_send(struct link *link, const void *frames, size_t length, struct error
 /* Whoever holds the lock is sending: then nothing is due, or is sent after it. */
 int link_keep_alive(struct link *link, struct error *err)
 {
+    int status = 0;
+
     if (pthread_mutex_trylock(&link->send_lock) != 0)
         return 0;
-    int status = send_due(link, err);
+    if (link->unsendable_ms)
+        status = error_set(err, EPIPE, "the connection was cut");
+    else if (send_due(link, err) < 0)
+        status = end_sending(link);
     pthread_mutex_unlock(&link->send_lock);
-    return status < 0 ? -1 : 0;
+    return status;
 }
 
 static bool lock_within(pthread_mutex_t *lock, int timeout_ms)
@@ -195,7 +212,8 @@ void link_refuse(struct link *link, enum wire_error_code code, const char *text)
     strncpy(message.text, text, sizeof(message.text) - 1);
     wire_error_encode(&message, &frame);
     if (lock_within(&link->send_lock, REFUSE_MS)) {
-        if (tls_write_at_once(link->tls, frame.data, frame.length, NULL) == 1)
+        if (!link->unsendable_ms &&
+            tls_write_at_once(link->tls, frame.data, frame.length, NULL) == 1)
             tls_finish(link->tls);
         pthread_mutex_unlock(&link->send_lock);
     }
@@ -313,7 +331,7 @@ static int await_more(struct link *link, size_t needed, int64_t began_ms, int si
         return error_set(err, ECANCELED, "stopped");
     if (left_ms < 0)
         return error_set(err, ETIMEDOUT, "nothing was heard for %d s", silence_ms / 1000);
-    if (link_keep_alive(link, err) != 0)
+    if (link_keep_alive(link, err) != 0 && clock_ms() - link->unsendable_ms > LAST_WORDS_MS)
         return -1;
     return receive_more(link, needed, left_ms < slice_ms ? (int)left_ms : slice_ms, err);
 }

@@ -42,8 +42,9 @@ void link_set_max_payload(struct link *link, uint32_t bytes);
 
 /*
  * One or more whole encoded frames, sent at once. Waits while the other side does not read, as long
- * as something comes from it (PING) or is taken every WIRE_SILENCE_MS. After an error the link is
- * shut.
+ * as something comes from it (PING) or is taken every WIRE_SILENCE_MS. After an error nothing can be
+ * sent any more, and what came before the connection ended can be received for about a second: the
+ * other side may have said why it hangs up.
  */
 int link_send(struct link *link, const void *frames, size_t length, struct error *err);
 

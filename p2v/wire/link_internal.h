@@ -17,6 +17,7 @@ struct link {
 
     pthread_mutex_t send_lock; /* one frame after the other; before the locks of tls */
     _Atomic int64_t sent_ms;
+    _Atomic int64_t unsendable_ms; /* since when nothing can be sent any more; 0: all is well */
     atomic_bool owes_pong;
 
     /* The receiver's: [start, end) was read and is not taken yet. */

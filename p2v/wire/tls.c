@@ -213,6 +213,12 @@ int64_t tls_heard_ms(const struct tls *tls)
     return tls->heard_ms;
 }
 
+void tls_end_writing(struct tls *tls)
+{
+    tls->has_failed = true;
+    shutdown(tls->fd, SHUT_WR);
+}
+
 void tls_shut(struct tls *tls)
 {
     tls->is_shut = true;

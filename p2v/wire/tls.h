@@ -88,6 +88,9 @@ int64_t tls_heard_ms(const struct tls *tls);
  */
 void tls_finish(struct tls *tls);
 
+/* Nothing is written any more: what has come from the other side can still be read. Any thread. */
+void tls_end_writing(struct tls *tls);
+
 /* Ends both directions at once; from any thread: a reader or writer that waits returns. */
 void tls_shut(struct tls *tls);
 
