@@ -8,34 +8,13 @@
 #include "formats/digest.h"
 #include "p2v/wire/tls_internal.h"
 #include "tests/lib/wire_fixture.h"
+#include "tests/lib/wire_identities.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 
 #define CROWD ((size_t)64 << 20) /* bytes each way in the test of both directions */
-
-static struct tls_identity *server_identity, *client_identity;
-static uint8_t pin[TLS_IDENTITY_SIZE];
-
-static int set_up(void **state)
-{
-    (void)state;
-    server_identity = tls_identity_new(NULL);
-    client_identity = tls_identity_new(NULL);
-    if (!server_identity || !client_identity)
-        return -1;
-    tls_identity_hash(server_identity, pin);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    tls_identity_free(server_identity);
-    tls_identity_free(client_identity);
-    return 0;
-}
 
 static void connect_both(struct tls **client, struct tls **server)
 {
