@@ -19,6 +19,17 @@ bool bytes_are_zero(const void *data, size_t length)
     return length <= 16 || memcmp(bytes, bytes + 16, length - 16) == 0;
 }
 
+void bytes_format_hex(const void *bytes, size_t length, char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *from = bytes;
+    for (size_t i = 0; i < length; i++) {
+        *text++ = digits[from[i] >> 4];
+        *text++ = digits[from[i] & 15];
+    }
+    *text = '\0';
+}
+
 char *bytes_format(uint64_t bytes, char *buffer, size_t size)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

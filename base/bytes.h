@@ -49,6 +49,9 @@ BYTES_ACCESSORS(64)
 /* True for length 0. */
 bool bytes_are_zero(const void *data, size_t length);
 
+/* Lower-case hexadecimal digits; `text` has room for 2 * length + 1. */
+void bytes_format_hex(const void *bytes, size_t length, char *text);
+
 /* "37.2 GiB" into a buffer of the caller's; returns it. */
 char *bytes_format(uint64_t bytes, char *buffer, size_t size);
 

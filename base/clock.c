@@ -4,8 +4,6 @@
  */
 #include "base/clock.h"
 
-#include <time.h>
-
 int64_t clock_ms(void)
 {
     struct timespec now;
@@ -18,4 +16,14 @@ double clock_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+struct timespec clock_deadline(clockid_t id, int milliseconds)
+{
+    struct timespec until;
+    clock_gettime(id, &until);
+    until.tv_nsec += milliseconds % 1000 * 1000000L;
+    until.tv_sec += milliseconds / 1000 + until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    return until;
 }

@@ -7,6 +7,7 @@
 #include "base/own.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,4 +56,9 @@ int error_wrap(struct error *err, const char *format, ...)
     size_t length = strlen(err->text);
     snprintf(err->text + length, sizeof(err->text) - length, ": %s", inner.text);
     return -1;
+}
+
+bool error_is_no_space(const struct error *err)
+{
+    return err->errnum == ENOSPC || err->errnum == EDQUOT;
 }

@@ -7,6 +7,8 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <stdbool.h>
+
 /* Long enough for two paths and a sentence; a longer text is cut at the end. */
 #define ERROR_TEXT_SIZE 1024
 
@@ -25,5 +27,8 @@ int error_set(struct error *err, int errnum, const char *format, ...)
 
 /* Puts "formatted text: " before what is there. Returns -1. */
 int error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The cause was that a disk, or what one may take of it, is full. */
+bool error_is_no_space(const struct error *err);
 
 #endif

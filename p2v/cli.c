@@ -104,7 +104,7 @@ static int exit_code_for(const struct error *err)
 {
     if (interrupt_is_requested())
         return CLI_INTERRUPTED;
-    return err->errnum == ENOSPC || err->errnum == EDQUOT ? CLI_NO_SPACE : CLI_FAILED;
+    return error_is_no_space(err) ? CLI_NO_SPACE : CLI_FAILED;
 }
 
 /* "convert web.img: it is empty", naming the object once. */

@@ -47,8 +47,7 @@ static void digest_text(const struct manifest *manifest, char text[2 * CHUNK_NAM
 {
     struct chunk_name digest;
     manifest_digest(manifest, &digest);
-    for (size_t i = 0; i < CHUNK_NAME_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", digest.bytes[i]);
+    bytes_format_hex(digest.bytes, sizeof(digest.bytes), text);
 }
 
 static void print_disk(const struct verification *verification, const struct manifest *manifest,

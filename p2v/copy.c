@@ -8,10 +8,10 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "p2v/copy_work.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -21,9 +21,6 @@
 /* One read. Large enough to keep a disk busy, small enough to stay in the cores' caches. */
 #define COPY_UNIT (1 * MIB)
 #define COPY_MAX_THREADS 16
-
-/* How far ahead of the reading threads the source is asked for. */
-#define COPY_READ_AHEAD (16 * MIB)
 
 #define COPY_ZSTD_LEVEL 1
 #define COPY_PROGRESS_MS 100
@@ -37,8 +34,7 @@ struct engine {
     unsigned running; /* threads that have not ended */
     bool has_failed;
     struct error error; /* the first failure */
-    int read_ahead_fd;  /* -1: none */
-    uint64_t read_ahead_end;
+    struct copy_read_ahead ahead;
 };
 
 struct worker {
@@ -182,17 +178,6 @@ static void fail_locked(struct engine *engine, const struct error *error)
     engine->has_failed = true;
 }
 
-/* Asks for what comes next, so that the disk works while the cores hash. */
-static void read_ahead_locked(struct engine *engine, uint64_t offset)
-{
-    uint64_t from = max_u64(offset, engine->read_ahead_end);
-    if (engine->read_ahead_fd < 0 || from + COPY_READ_AHEAD / 2 > offset + COPY_READ_AHEAD)
-        return;
-    uint64_t length = offset + COPY_READ_AHEAD - from;
-    posix_fadvise(engine->read_ahead_fd, (off_t)from, (off_t)length, POSIX_FADV_WILLNEED);
-    engine->read_ahead_end = from + length;
-}
-
 static bool take_range(struct engine *engine, struct extent *range)
 {
     struct error error = {0};
@@ -207,7 +192,7 @@ static bool take_range(struct engine *engine, struct extent *range)
     if (more < 0)
         fail_locked(engine, &error);
     if (more > 0)
-        read_ahead_locked(engine, range->offset);
+        copy_read_ahead_from(&engine->ahead, range->offset);
     pthread_mutex_unlock(&engine->lock);
     return more > 0;
 }
@@ -285,11 +270,7 @@ static unsigned thread_count(const struct copy_job *job)
 static void wait_locked(struct engine *engine)
 {
     while (engine->running > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += COPY_PROGRESS_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        struct timespec until = clock_deadline(CLOCK_REALTIME, COPY_PROGRESS_MS);
         pthread_cond_timedwait(&engine->is_progressed, &engine->lock, &until);
         struct copy_counts counts = engine->result->counts;
         pthread_mutex_unlock(&engine->lock);
@@ -327,22 +308,16 @@ static void run_workers(struct engine *engine, struct worker *workers, unsigned 
     }
 }
 
-static int open_hint(const char *path)
-{
-    return path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
-}
-
 static void run_engine(struct engine *engine)
 {
     struct worker workers[COPY_MAX_THREADS] = {0};
-    engine->read_ahead_fd = open_hint(engine->job->read_ahead_path);
+    copy_read_ahead_open(&engine->ahead, engine->job->read_ahead_path);
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->is_progressed, NULL);
     run_workers(engine, workers, thread_count(engine->job));
     pthread_cond_destroy(&engine->is_progressed);
     pthread_mutex_destroy(&engine->lock);
-    if (engine->read_ahead_fd >= 0)
-        close(engine->read_ahead_fd);
+    copy_read_ahead_close(&engine->ahead);
 }
 
 int copy_disk(const struct copy_job *job, struct copy_result *result, struct error *err)

@@ -7,9 +7,11 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/own.h"
 #include "p2v/copy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* How much of the source's map is looked at in one go: bounds the memory for a fragmented one. */
@@ -17,6 +19,9 @@
 
 /* The smallest piece that is tried alone, where the source does not say. */
 #define COPY_SECTOR 512u
+
+/* How far ahead of the reading threads the source is asked for. */
+#define COPY_READ_AHEAD (16 * MIB)
 
 static uint64_t end_of(const struct extent *extent)
 {
@@ -168,4 +173,28 @@ int copy_read(const struct block_source *source, const struct extents *used,
         return -1;
     }
     return read_used(source, used, range, buffer, bad, is_read, err);
+}
+
+/* --- reading ahead --- */
+
+void copy_read_ahead_open(struct copy_read_ahead *ahead, const char *path)
+{
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+    *ahead = (struct copy_read_ahead){.fd = fd};
+}
+
+void copy_read_ahead_close(struct copy_read_ahead *ahead)
+{
+    own_close(&ahead->fd);
+    ahead->fd = -1;
+}
+
+void copy_read_ahead_from(struct copy_read_ahead *ahead, uint64_t offset)
+{
+    uint64_t from = max_u64(offset, ahead->end);
+    if (ahead->fd < 0 || from + COPY_READ_AHEAD / 2 > offset + COPY_READ_AHEAD)
+        return;
+    uint64_t length = offset + COPY_READ_AHEAD - from;
+    posix_fadvise(ahead->fd, (off_t)from, (off_t)length, POSIX_FADV_WILLNEED);
+    ahead->end = from + length;
 }

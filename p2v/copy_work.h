@@ -39,6 +39,15 @@ int copy_cursor_next(struct copy_cursor *cursor, uint64_t unit_bytes, struct ext
 int copy_read(const struct block_source *source, const struct extents *used,
               const struct extent *range, uint8_t *buffer, struct extents *bad, struct error *err);
 
+/* Asks the kernel for what comes next, so that the disk works while the cores hash. */
+struct copy_read_ahead {
+    int fd; /* -1: nothing is asked for */
+    uint64_t end;
+};
+void copy_read_ahead_open(struct copy_read_ahead *ahead, const char *path); /* NULL: none */
+void copy_read_ahead_close(struct copy_read_ahead *ahead);
+void copy_read_ahead_from(struct copy_read_ahead *ahead, uint64_t offset);
+
 /* Makes what is not used of a range that was read zero. */
 void copy_mask_unused(const struct extents *used, const struct extent *range, uint8_t *buffer);
 

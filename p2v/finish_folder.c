@@ -202,7 +202,6 @@ int finish_base_state(int folder_fd, char state[FINISH_STATE_SIZE], bool *is_des
     }
     *is_described &= facts.length > 0;
     chunk_name_compute(text_string(&facts), facts.length, &name);
-    for (size_t i = 0; i < CHUNK_NAME_SIZE; i++)
-        snprintf(state + 2 * i, 3, "%02x", name.bytes[i]);
+    bytes_format_hex(name.bytes, sizeof(name.bytes), state);
     return 0;
 }

@@ -4,6 +4,7 @@
  */
 #include "p2v/report.h"
 
+#include "base/bytes.h"
 #include "base/text.h"
 #include "formats/manifest.h"
 
@@ -86,8 +87,7 @@ void report_set_digest(json_t *disk, const struct manifest *manifest)
     char text[2 * CHUNK_NAME_SIZE + 1];
     struct chunk_name digest;
     manifest_digest(manifest, &digest);
-    for (size_t i = 0; i < CHUNK_NAME_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", digest.bytes[i]);
+    bytes_format_hex(digest.bytes, sizeof(digest.bytes), text);
     json_set_text(disk, "digest", text);
 }
 

@@ -62,8 +62,9 @@ static bool is_place_unusable(const struct error *err)
 
 static void add_hex(const uint8_t *bytes, struct text *out)
 {
-    for (int i = 0; i < KEY_NAME_BYTES; i++)
-        text_addf(out, "%02x", bytes[i]);
+    char digits[2 * KEY_NAME_BYTES + 1];
+    bytes_format_hex(bytes, KEY_NAME_BYTES, digits);
+    text_add(out, digits);
 }
 
 /* "agent-PIN-HASH.pem", or "agent-PIN.pem" for what nothing is known of; caller frees. */

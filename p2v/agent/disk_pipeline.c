@@ -41,7 +41,7 @@ struct disk_pipeline *disk_pipeline_new(const struct pipeline_options *options, 
     pipeline->size_bytes = copy_target_size(options->block->size_bytes);
     pipeline->chunk_count = div_round_up(pipeline->size_bytes, CHUNK_SIZE);
     pipeline->reader.source = options->block;
-    pipeline->read_ahead_fd = -1;
+    pipeline->ahead.fd = -1;
     make_rings(pipeline);
     pthread_mutex_init(&pipeline->cursor_lock, NULL);
     pthread_mutex_init(&pipeline->lock, NULL);
@@ -78,6 +78,13 @@ void pipeline_release_locked(struct disk_pipeline *pipeline, struct unit *unit)
         return;
     unit->next_free = pipeline->free_units;
     pipeline->free_units = unit;
+}
+
+void pipeline_pace(struct disk_pipeline *pipeline, struct cpu_clock *clock)
+{
+    struct pipeline_shared *shared = pipeline->options.shared;
+    if (shared->cpu.bucket.units_per_second)
+        limiter_take(&shared->cpu, cpu_clock_lap(clock), shared->stop, &pipeline->is_ended);
 }
 
 void pipeline_skip_dropped_locked(struct disk_pipeline *pipeline)
@@ -170,10 +177,7 @@ static int begin_run(struct disk_pipeline *pipeline, const struct pipeline_pass 
     cursor->offset = pipeline->position * CHUNK_SIZE;
     pipeline->used_bytes = extents_total(&cursor->chunks);
     pthread_mutex_unlock(&pipeline->lock);
-    pipeline->read_ahead_end = 0;
-    if (result == 0 && pipeline->options.path)
-        pipeline->read_ahead_fd =
-            open(pipeline->options.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    copy_read_ahead_open(&pipeline->ahead, result == 0 ? pipeline->options.path : NULL);
     return result;
 }
 
@@ -217,8 +221,7 @@ enum pipeline_end disk_pipeline_run(struct disk_pipeline *pipeline, const struct
         pipeline_receive(pipeline);
     for (unsigned i = 0; i < threads.count; i++)
         pthread_join(threads.items[i], NULL);
-    if (pipeline->read_ahead_fd >= 0)
-        close(take_fd(&pipeline->read_ahead_fd));
+    copy_read_ahead_close(&pipeline->ahead);
     *code = pipeline->code;
     if (err)
         *err = pipeline->error;

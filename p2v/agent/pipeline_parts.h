@@ -68,8 +68,7 @@ struct disk_pipeline {
     /* Lock order: cursor_lock, lock. */
     pthread_mutex_t cursor_lock;
     struct copy_cursor cursor;
-    int read_ahead_fd;
-    uint64_t read_ahead_end;
+    struct copy_read_ahead ahead;
 
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t can_read, can_send, can_compress;
@@ -118,6 +117,8 @@ void pipeline_fail_locked(struct disk_pipeline *pipeline, enum pipeline_end end,
 void pipeline_fail(struct disk_pipeline *pipeline, enum pipeline_end end,
                    const struct error *error);
 void pipeline_release_locked(struct disk_pipeline *pipeline, struct unit *unit);
+/* After a piece of work: waits as --cpu-limit asks for. */
+void pipeline_pace(struct disk_pipeline *pipeline, struct cpu_clock *clock);
 void pipeline_skip_dropped_locked(struct disk_pipeline *pipeline);
 
 /* pipeline_publish.c: units into offers, in order. */

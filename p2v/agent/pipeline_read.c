@@ -8,10 +8,7 @@
 #include "p2v/agent/pipeline_parts.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-
-#define READ_AHEAD (16 * MIB)
 
 /* --- units --- */
 
@@ -55,17 +52,6 @@ static void append_locked(struct disk_pipeline *pipeline, struct unit *unit)
     pipeline->order[end] = unit;
 }
 
-/* Asks for what comes next, so that the disk works while the cores hash. */
-static void read_ahead(struct disk_pipeline *pipeline, uint64_t offset)
-{
-    uint64_t from = max_u64(offset, pipeline->read_ahead_end);
-    if (pipeline->read_ahead_fd < 0 || from + READ_AHEAD / 2 > offset + READ_AHEAD)
-        return;
-    uint64_t length = offset + READ_AHEAD - from;
-    posix_fadvise(pipeline->read_ahead_fd, (off_t)from, (off_t)length, POSIX_FADV_WILLNEED);
-    pipeline->read_ahead_end = from + length;
-}
-
 /* The next unit of the disk, in turn; NULL at the end or when the run has ended. */
 static struct unit *next_unit_in_turn(struct disk_pipeline *pipeline)
 {
@@ -77,7 +63,7 @@ static struct unit *next_unit_in_turn(struct disk_pipeline *pipeline)
         return NULL;
     int more = copy_cursor_next(&pipeline->cursor, DISK_UNIT_SIZE, &unit->range, &error);
     if (more > 0)
-        read_ahead(pipeline, unit->range.offset);
+        copy_read_ahead_from(&pipeline->ahead, unit->range.offset);
     pthread_mutex_lock(&pipeline->lock);
     if (more < 0)
         pipeline_fail_locked(pipeline, PIPELINE_BROKEN, &error);
@@ -152,13 +138,6 @@ static void finish_unit(struct disk_pipeline *pipeline, struct unit *unit, int r
     pthread_mutex_unlock(&pipeline->lock);
 }
 
-static void pace(struct disk_pipeline *pipeline, struct cpu_clock *clock)
-{
-    struct pipeline_shared *shared = pipeline->options.shared;
-    if (shared->cpu.bucket.units_per_second)
-        limiter_take(&shared->cpu, cpu_clock_lap(clock), shared->stop, &pipeline->is_ended);
-}
-
 static void read_in_order(struct disk_pipeline *pipeline, struct cpu_clock *clock)
 {
     struct unit *unit;
@@ -166,7 +145,7 @@ static void read_in_order(struct disk_pipeline *pipeline, struct cpu_clock *cloc
         struct error error = {0};
         int result = read_unit(pipeline, unit, &error);
         finish_unit(pipeline, unit, result, &error);
-        pace(pipeline, clock);
+        pipeline_pace(pipeline, clock);
     }
 }
 
@@ -241,7 +220,7 @@ static int repair_all(struct disk_pipeline *pipeline, struct cpu_clock *clock, s
         for (uint64_t done = 0; result == 0 && is_going(pipeline) && done < list.items[i].length;
              done += CHUNK_SIZE) {
             result = repair_chunk(pipeline, list.items[i].offset + done, err);
-            pace(pipeline, clock);
+            pipeline_pace(pipeline, clock);
         }
     extents_fini(&list);
     return result;

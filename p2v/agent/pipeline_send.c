@@ -211,7 +211,6 @@ static void fail_sending(struct disk_pipeline *pipeline, const struct error *err
 void *pipeline_send_thread(void *argument)
 {
     struct disk_pipeline *pipeline = argument;
-    struct pipeline_shared *shared = pipeline->options.shared;
     struct batch batch = {0};
     struct cpu_clock clock;
     cpu_clock_start(&clock);
@@ -223,8 +222,7 @@ void *pipeline_send_thread(void *argument)
             break;
         }
         finish_batch(pipeline, &batch, wire_bytes);
-        if (shared->cpu.bucket.units_per_second)
-            limiter_take(&shared->cpu, cpu_clock_lap(&clock), shared->stop, &pipeline->is_ended);
+        pipeline_pace(pipeline, &clock);
     }
     text_fini(&batch.frames);
     return NULL;
@@ -295,7 +293,6 @@ static void compress_group(struct disk_pipeline *pipeline, struct compressor *co
 void *pipeline_compress_thread(void *argument)
 {
     struct disk_pipeline *pipeline = argument;
-    struct pipeline_shared *shared = pipeline->options.shared;
     struct compressor compressor;
     struct cpu_clock clock;
     struct error error = {0};
@@ -309,8 +306,7 @@ void *pipeline_compress_thread(void *argument)
     while (take_group_locked(pipeline, &group)) {
         pthread_mutex_unlock(&pipeline->lock);
         compress_group(pipeline, &compressor, &group);
-        if (shared->cpu.bucket.units_per_second)
-            limiter_take(&shared->cpu, cpu_clock_lap(&clock), shared->stop, &pipeline->is_ended);
+        pipeline_pace(pipeline, &clock);
         pthread_mutex_lock(&pipeline->lock);
         for (unsigned i = 0; i < group.count; i++)
             pipeline_piece(pipeline, group.at + i)->state = PIECE_READY;

@@ -4,6 +4,7 @@
  */
 #include "p2v/agent/sender_control.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "p2v/agent/agent_link.h"
 
@@ -302,11 +303,7 @@ void sender_control_stop(struct sender_control *control)
 
 static void wait_locked(struct sender_control *control, int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
-    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    struct timespec until = clock_deadline(CLOCK_REALTIME, timeout_ms);
     pthread_cond_timedwait(&control->is_changed, &control->lock, &until);
 }
 

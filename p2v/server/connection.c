@@ -129,23 +129,10 @@ int connection_send(struct connection *connection, const struct text *frames, st
     return -1;
 }
 
-static struct timespec in_milliseconds(int milliseconds)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += milliseconds / 1000;
-    until.tv_nsec += milliseconds % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    return until;
-}
-
 int connection_wait(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
-    struct timespec until = in_milliseconds(1000);
+    struct timespec until = clock_deadline(CLOCK_MONOTONIC, 1000);
     pthread_cond_timedwait(&server->changed, &server->lock, &until);
     if (connection->wake != WAKE_NONE) /* `stop` may be news only */
         return error_set(err, ECANCELED, "interrupted");
@@ -160,7 +147,7 @@ int connection_wait(struct connection *connection, struct error *err)
 bool connection_sleep(struct connection *connection, int milliseconds)
 {
     struct server *server = connection->server;
-    struct timespec until = in_milliseconds(milliseconds);
+    struct timespec until = clock_deadline(CLOCK_MONOTONIC, milliseconds);
     pthread_mutex_lock(&server->lock);
     while (connection->wake == WAKE_NONE &&
            pthread_cond_timedwait(&server->changed, &server->lock, &until) != ETIMEDOUT)
@@ -212,7 +199,7 @@ int connection_run_beside(struct connection *connection, int (*call)(void *conte
         return error_set(err, result, "start a thread");
     pthread_mutex_lock(&server->lock);
     while (!beside.is_done) {
-        struct timespec until = in_milliseconds(1000);
+        struct timespec until = clock_deadline(CLOCK_MONOTONIC, 1000);
         if (pthread_cond_timedwait(&server->changed, &server->lock, &until) != ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&server->lock);

@@ -101,11 +101,6 @@ static void set_paused(struct disk_link *link, bool is_paused)
 
 /* --- checkpoints --- */
 
-static bool is_full(const struct error *err)
-{
-    return err->errnum == ENOSPC || err->errnum == EDQUOT;
-}
-
 static int send_safe(struct disk_link *link, uint64_t sequence, struct error *err)
 {
     AUTO(text) out = {0};
@@ -132,7 +127,7 @@ static int checkpoint(struct disk_link *link, bool is_told, struct error *err)
     link->sealed_ms = clock_ms();
     pthread_mutex_unlock(&link->feed_lock);
     int result = receiver_commit(link->disk->receiver, err);
-    bool is_committed = result == 0, may_retry = !is_committed && is_full(err);
+    bool is_committed = result == 0, may_retry = !is_committed && error_is_no_space(err);
     if (is_committed && is_told && sequence > link->safe_sequence) {
         result = send_safe(link, sequence, err);
         link->safe_sequence = sequence;
@@ -157,13 +152,7 @@ static bool is_due(const struct disk_link *link)
 
 static void wait_briefly(struct disk_link *link)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 100000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    struct timespec until = clock_deadline(CLOCK_MONOTONIC, 100);
     pthread_cond_timedwait(&link->feed_changed, &link->feed_lock, &until);
 }
 
@@ -180,9 +169,9 @@ static void *make_checkpoints(void *argument)
             continue;
         }
         bool is_done = checkpoint(link, true, &err) == 0;
-        if (link->has_failed || (!is_done && !is_paused && is_full(&err)))
+        if (link->has_failed || (!is_done && !is_paused && error_is_no_space(&err)))
             log_warning(&link->transfer->log.log, "disk %s: %s", link->disk->info.name, err.text);
-        if (is_paused != (!is_done && is_full(&err)))
+        if (is_paused != (!is_done && error_is_no_space(&err)))
             set_paused(link, is_paused = !is_paused);
     }
     pthread_mutex_unlock(&link->feed_lock);
@@ -289,7 +278,7 @@ static int wait_for_space(struct disk_link *link, const struct link_frame *frame
             return -1;
         }
         result = feed_once(link, frame, out, event, err);
-    } while (result != 0 && is_full(err));
+    } while (result != 0 && error_is_no_space(err));
     return result == 0 ? send_resume(link, err) : -1;
 }
 
@@ -298,7 +287,7 @@ static int feed(struct disk_link *link, const struct link_frame *frame, struct t
                 enum disk_session_event *event, struct error *err)
 {
     int result = feed_once(link, frame, out, event, err);
-    if (result != 0 && is_full(err))
+    if (result != 0 && error_is_no_space(err))
         result = wait_for_space(link, frame, out, event, err);
     if (result != 0 && err->errnum != EPROTO && err->errnum != ECANCELED &&
         !link->connection->is_told) {
@@ -316,7 +305,7 @@ static int checkpoint_pass(struct disk_link *link, struct error *err)
 {
     int result;
     while ((result = connection_run_beside(link->connection, run_checkpoint, link, err)) != 0 &&
-           is_full(err) && connection_sleep(link->connection, SPACE_RETRY_MS))
+           error_is_no_space(err) && connection_sleep(link->connection, SPACE_RETRY_MS))
         continue;
     return result;
 }

@@ -37,8 +37,7 @@ void received_fini(struct received *received)
 
 void received_digest_text(const struct received_disk *disk, char text[2 * WIRE_DIGEST_SIZE + 1])
 {
-    for (size_t i = 0; i < WIRE_DIGEST_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", disk->digest[i]);
+    bytes_format_hex(disk->digest, WIRE_DIGEST_SIZE, text);
 }
 
 /* As it is: the wire has checked it, and escaping would not be undone by reading. */

@@ -391,7 +391,7 @@ static int commit_locked(struct receiver *receiver, struct error *err)
     }
     if (ledger_commit(receiver->ledger, err) == 0)
         return 0;
-    if (err->errnum != ENOSPC && err->errnum != EDQUOT)
+    if (!error_is_no_space(err))
         atomic_store(&receiver->has_failed, true);
     return -1;
 }

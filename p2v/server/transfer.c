@@ -274,7 +274,7 @@ static void expel_former(struct server *server, uint32_t number)
 static void note_refusal(struct server *server, const struct transfer *transfer,
                          const struct error *cause)
 {
-    bool is_full = cause->errnum == ENOSPC || cause->errnum == EDQUOT;
+    bool is_full = error_is_no_space(cause);
     struct machine_row row = {.number = transfer->number,
                               .state = MACHINE_FAILED,
                               .exit_code = is_full ? 6 : 1,

@@ -121,7 +121,7 @@ static int ensure_receiver(struct connection *connection, size_t disk, struct er
     if (connection_run_beside(connection, open_receiver, &opening, err) == 0)
         return 0;
     /* There may be room later, or a lock free: it is not the disk connection's to refuse. */
-    bool is_passing = err->errnum == ENOSPC || err->errnum == EDQUOT || err->errnum == EBUSY;
+    bool is_passing = error_is_no_space(err) || err->errnum == EBUSY;
     error_wrap(err, "disk %s", connection->transfer->disks[disk].info.name);
     log_warning(&connection->transfer->log.log, "%s", err->text);
     if (!is_passing) {

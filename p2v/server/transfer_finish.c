@@ -89,7 +89,7 @@ static bool may_try_again(const struct finishing *finishing, unsigned try, const
         usleep(FINISH_BUSY_MS * 1000);
         return true;
     }
-    if (err->errnum != ENOSPC && err->errnum != EDQUOT)
+    if (!error_is_no_space(err))
         return false;
     log_warning(&finishing->transfer->log.log, "waits for room: %s", err->text);
     usleep(FINISH_SPACE_MS * 1000);

@@ -289,15 +289,8 @@ struct tls_identity *tls_identity_load(int folder_fd, const char *name, struct e
 
 void tls_pin_format(const uint8_t hash[TLS_IDENTITY_SIZE], char pin[TLS_PIN_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
-    char *to = pin + 7;
-
     memcpy(pin, "sha256:", 7);
-    for (unsigned i = 0; i < TLS_IDENTITY_SIZE; i++) {
-        *to++ = digits[hash[i] >> 4];
-        *to++ = digits[hash[i] & 15];
-    }
-    *to = '\0';
+    bytes_format_hex(hash, TLS_IDENTITY_SIZE, pin + 7);
 }
 
 static int hexadecimal(char digit)
