@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The agent's boot media, made from Debian's packages: a kernel, an initramfs with rehost-agent as
+ * /init, and around them a hybrid ISO (BIOS and UEFI, CD and USB stick) or files for PXE. The same
+ * inputs give the same bytes.
+ */
+#ifndef P2V_MEDIA_MEDIA_H
+#define P2V_MEDIA_MEDIA_H
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct media_options {
+    const char *output;       /* the ISO's file, or the folder for PXE; is not there yet */
+    const char *agent;        /* rehost-agent; NULL: the one beside this program */
+    const char *packages;     /* folder of .deb files, filled by `apt-get download` where some are
+                                 missing; NULL: ${XDG_CACHE_HOME:-~/.cache}/rehost/packages */
+    const char *command_line; /* what the kernel is given: "rehost.server=… rehost.pin=…"; may be
+                                 a secret: the output is readable by its owner only then */
+    bool has_secret;
+    const char *base_url; /* PXE: where kernel and initramfs are fetched from in the snippets;
+                             NULL: relative to the snippet */
+    const atomic_bool *stop;
+    struct log *log;
+};
+
+struct media_result {
+    uint64_t iso_bytes, kernel_bytes, initramfs_bytes;
+    char kernel[80]; /* "6.1.0-44-amd64" */
+};
+
+int media_make_iso(const struct media_options *options, struct media_result *result,
+                   struct error *err);
+int media_make_pxe(const struct media_options *options, struct media_result *result,
+                   struct error *err);
+
+/*
+ * The kernel command line for what was asked for; refuses what cannot stand there (spaces,
+ * quotes, control characters). `token` may be NULL, `extra` ("rehost.then=reboot …") too. Caller
+ * frees; wipe it when it has a token.
+ */
+struct media_settings {
+    const char *server, *pin, *token, *extra;
+};
+char *media_command_line(const struct media_settings *settings, struct error *err);
+
+#endif
