@@ -45,8 +45,8 @@ FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/replay_%,$(wildcard tests/f
 TOOLS    := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 LIBS     := $(foreach room,$(ROOMS),$(B)/lib$(room).a)
 
-.PHONY: all deps demo check check-fast check-unit check-fuzz check-integration tools bench fuzz \
-        lint format install clean help
+.PHONY: all deps demo check check-fast check-unit check-fuzz check-integration soak tools bench \
+        fuzz lint format install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 Q := $(if $(V),,@)
@@ -135,6 +135,9 @@ check-unit: $(foreach test,$(UNITS) $(CONTRACT),$(if $(findstring $(T),$(test)),
 
 check-integration: ## the integration tests only (T=pattern selects)
 	@tests/run integration $(T)
+
+soak: deps ## the tests that cut and kill, as often as takes hours
+	@SOAK=1 tests/run integration send-
 
 units: $(UNITS) $(CONTRACT)
 fuzzers: $(FUZZERS)
