@@ -205,8 +205,7 @@ static void print_line(const struct send *send)
 static int finish(struct send *send, struct error *err)
 {
     const struct sender_result *result = &send->result;
-    send_output_end(send);
-    if (send->options->is_json) {
+    if (send->options->is_json && !send->options->watch) {
         AUTO_JSON json = send_result_json(send);
         AUTO_FREE char *text = json_format(json);
         fputs(text, stdout);
@@ -236,7 +235,7 @@ static int transfer(struct send *send, struct sender_options *sending, struct er
     sending->is_final = send->options->is_final;
     sending->give_up_seconds = (int)min_u64(send->options->give_up_seconds, INT32_MAX);
     sending->is_result_awaited = !send->options->is_result_unwanted;
-    sending->stop = interrupt_flag();
+    sending->stop = send->options->stop ? send->options->stop : interrupt_flag();
     sending->freeze = is_live ? send_freeze : NULL;
     sending->thaw = is_live ? send_thaw : NULL;
     sending->progress = send_show_progress;
@@ -246,18 +245,18 @@ static int transfer(struct send *send, struct sender_options *sending, struct er
     sending->log = &send->log;
     int result = sender_run(sending, &send->result, err);
     send_thaw(send);
-    if (result == 0)
-        return finish(send, err);
     send_output_end(send);
-    return exit_code_of_failure(send, err);
+    int code = result == 0 ? finish(send, err) : exit_code_of_failure(send, err);
+    send_show_result(send, code);
+    return code;
 }
 
 static int run(struct send *send, struct sender_options *sending,
                const struct option_list *operands, struct error *err)
 {
     const struct send_options *options = send->options;
-    char *token = options->token_file ? send_read_token(options->token_file, err) : NULL;
-    if (options->token_file && !token)
+    char *token = NULL;
+    if (send_take_token(options, &token, err) != 0)
         return CLI_NOT_AUTHORISED;
     int result = look_at_machine(send, operands, err);
     AUTO_FREE char *name = result == 0 ? machine_name(send) : NULL;
@@ -283,21 +282,19 @@ int send_machine(struct console *console, const struct send_options *options,
     if (code != CLI_DONE)
         return code;
     struct send *send = memory_new(1, sizeof(*send));
-    send->console = console;
     send->options = options;
     send->started = clock_seconds();
     send->started_time = time(NULL);
     pthread_mutex_init(&send->freezing, NULL);
-    send_output_start(send);
+    send_output_start(send, console);
     code = run(send, &sending, operands, err);
     send_output_end(send);
     freezer_stop(send->freezer);
     send_close_disks(send);
     sender_result_fini(&send->result);
     pthread_mutex_destroy(&send->freezing);
-    pthread_mutex_destroy(&send->output);
+    send_output_stop(send);
     free(send->inventory);
-    text_fini(&send->held);
     free(send);
     return code;
 }

@@ -189,3 +189,17 @@ char *send_read_token(const char *path, struct error *err)
                   WIRE_TOKEN_LENGTH);
     return token;
 }
+
+int send_take_token(const struct send_options *options, char **token, struct error *err)
+{
+    *token = NULL;
+    if (options->token) {
+        *token = take_token(options->token, strlen(options->token));
+        return *token ? 0
+                      : error_set(err, EINVAL, "the token is not %d letters and digits",
+                                  WIRE_TOKEN_LENGTH);
+    }
+    if (options->token_file)
+        *token = send_read_token(options->token_file, err);
+    return options->token_file && !*token ? -1 : 0;
+}

@@ -31,8 +31,9 @@ struct send_disk {
 };
 
 struct send {
-    struct log log; /* first: what the libraries write to */
-    struct console *console;
+    struct log log;          /* first: what the libraries write to */
+    struct console *console; /* keeps the warnings for the report */
+    struct console mute;     /* is it when somebody watches */
     const struct send_options *options;
 
     struct send_disk disks[WIRE_MAX_DISKS];
@@ -85,12 +86,14 @@ void send_release(struct send *send);
 
 /* --- send_output.c --- */
 
-void send_output_start(struct send *send);
+void send_output_start(struct send *send, struct console *console);
+void send_output_stop(struct send *send);
 void send_output_show_disks(struct send *send); /* the lines that progress is shown on */
 void send_output_hold(struct send *send, bool is_held);
 void send_output_end(struct send *send); /* takes the progress away */
 void send_show_progress(void *context, size_t disk, const struct sender_progress *figures);
 void send_show_stage(void *context, const char *machine, enum wire_stage stage, const char *text);
+void send_show_result(struct send *send, int exit_code); /* to who watches */
 
 /* --- send_report.c --- */
 
@@ -119,5 +122,8 @@ char *send_this_machine(const char *root);
 /* 26 characters; "-" is standard input. Caller frees; wiped by send_wipe. */
 char *send_read_token(const char *path, struct error *err);
 void send_wipe(char *token);
+
+/* The one of the options; NULL when they have none. */
+int send_take_token(const struct send_options *options, char **token, struct error *err);
 
 #endif
