@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One machine in QEMU's emulation, driven over its serial line.
+"""One machine in QEMU's emulation, driven over its serial line. The accelerator is always named: an
+openable /dev/kvm proves nothing.
 
-Two kinds of hardware: 'metal' (AHCI disks, e1000e behind PCI Express root ports, so that the
-interfaces are called enp3s0f0, enp3s0f1) is the physical server that the fixtures pretend to be;
-'virtio' is what a converted copy finds. Every disk is used through QEMU's own snapshot: nothing
-here ever writes to one. The accelerator is always named: an openable /dev/kvm proves nothing. The
-guest's clock counts its instructions: on a busy host it waits longer, not in vain.
+`Machine` is one of two kinds of hardware: 'metal' (AHCI disks, e1000e behind PCI Express root ports,
+so that the interfaces are called enp3s0f0, enp3s0f1) is the physical server that the fixtures
+pretend to be; 'virtio' is what a converted copy finds. Every disk is used through QEMU's own
+snapshot: nothing here ever writes to one. The guest's clock counts its instructions: on a busy host
+it waits longer, not in vain.
 """
 
 import json
@@ -47,14 +48,17 @@ def disk_arguments(profile, disks):
     return args
 
 
+def port_arguments():
+    """Buses 1 and 2 are other people's cards; no hotplug, or udev prefers the slot's name."""
+    args = ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+    for port in (1, 2, 3):
+        args += ["-device", "pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x,chassis=%d,slot=%d,"
+                 "hotplug=off" % (port, 0x10 + port, port, port)]
+    return args
+
+
 def nic_arguments(profile, nics):
-    args = []
-    if profile == "metal":
-        # Buses 1 and 2 are other people's cards; no hotplug, or udev prefers the slot's name.
-        for port in (1, 2, 3):
-            args += ["-device", "pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x,chassis=%d,slot=%d,"
-                     "hotplug=off" % (port, 0x10 + port, port, port)]
-        args += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+    args = port_arguments() if profile == "metal" else []
     for i, nic in enumerate(nics):
         network = nic.get("network", "net=10.0.2.0/24")
         args += ["-netdev", "user,id=n%d,restrict=on,%s" % (i, network)]
@@ -68,10 +72,10 @@ def nic_arguments(profile, nics):
     return args
 
 
-class Machine:
-    def __init__(self, profile, disks, nics, memory_mib=1024, log_path=None,
-                 extra=()):
-        assert profile in ("metal", "virtio")
+class Qemu:
+    """QEMU with these arguments, its serial line and its monitor."""
+
+    def __init__(self, arguments, log_path=None):
         self.folder = tempfile.mkdtemp(prefix="rehost-machine.")
         self.text = ""
         self.mark = 0
@@ -79,13 +83,10 @@ class Machine:
         self.log = open(log_path or os.path.join(self.folder, "serial.log"), "wb")
         serial, monitor = (os.path.join(self.folder, n) for n in ("serial", "monitor"))
         command = ["qemu-system-x86_64", "-nodefaults", "-machine", "q35", "-accel", "tcg",
-                   "-icount", "shift=2,sleep=on",
-                   "-smp", "1", "-m", str(memory_mib), "-vga", "std", "-display", "none",
-                   "-rtc", "base=utc",
+                   "-vga", "std", "-display", "none", "-rtc", "base=utc",
                    "-chardev", "socket,id=s0,path=%s,server=on,wait=off" % serial,
                    "-serial", "chardev:s0",
-                   "-qmp", "unix:%s,server=on,wait=off" % monitor]
-        command += disk_arguments(profile, disks) + nic_arguments(profile, nics) + list(extra)
+                   "-qmp", "unix:%s,server=on,wait=off" % monitor, *arguments]
         self.started = time.monotonic()
         self.errors = open(os.path.join(self.folder, "qemu.err"), "w+b")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.errors,
@@ -97,6 +98,7 @@ class Machine:
         self.monitor = self._connect(monitor)
         self.monitor_file = self.monitor.makefile("rw")
         self.monitor_file.readline()
+        self.events = []
         self.command("qmp_capabilities")
 
     def __enter__(self):
@@ -134,6 +136,7 @@ class Machine:
                 raise MachineError("%s: %s" % (name, answer["error"]["desc"]))
             if "return" in answer:
                 return answer["return"]
+            self.events.append(answer)
 
     def screen(self):
         """The text of the VGA text mode; nonsense while a graphics mode is on."""
@@ -162,6 +165,7 @@ class Machine:
                 continue
             self.log.write(data)
             self.log.flush()
+            self.received(data)
             data = self.partial + data
             # An escape sequence may be cut in two by the read.
             cut = data.rfind(b"\x1b")
@@ -172,6 +176,9 @@ class Machine:
             self.text += ESCAPES.sub(b"", data).decode("utf-8", "replace")
             return True
         return True
+
+    def received(self, data):
+        """For who wants the serial line's bytes as they are."""
 
     def wait(self, pattern, timeout, screen=False):
         """The match of the pattern in what came since the last wait, or None after the timeout."""
@@ -261,3 +268,13 @@ class Machine:
         for f in (self.serial, self.monitor, self.log, self.errors):
             f.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Machine(Qemu):
+    """One of the two kinds of hardware, with disks that nothing is written to."""
+
+    def __init__(self, profile, disks, nics, memory_mib=1024, log_path=None, extra=()):
+        assert profile in ("metal", "virtio")
+        super().__init__(["-icount", "shift=2,sleep=on", "-smp", "1", "-m", str(memory_mib),
+                          *disk_arguments(profile, disks), *nic_arguments(profile, nics), *extra],
+                         log_path)

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The physical machine that the agent's media boot on: its firmware, controllers, disks, network
+card and what it is started from, in QEMU's emulation. Its disks are what they are, without a
+snapshot: what the agent wrote would stand there. This host is 10.0.2.2 for it.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import machine  # noqa: E402
+from sending import MIB, REHOST, ROOT, check, run, say, write  # noqa: E402
+
+AGENT = os.environ.get("REHOST_AGENT") or os.path.join(ROOT, "build", "rehost-agent")
+CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
+PACKAGES = os.path.join(CACHE, "packages")
+HOST = "10.0.2.2"
+MAC = "00:00:5e:00:53:d0"
+OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
+IPXE = {"bios": "/usr/lib/ipxe/qemu/pxe-%s.rom", "uefi": "/usr/lib/ipxe/qemu/efi-%s.rom"}
+TOOLS = ("qemu-system-x86_64", "qemu-img", "sfdisk", "mke2fs", "dumpe2fs")
+
+
+# --- hardware --------------------------------------------------------------------------------
+
+def firmware_arguments(firmware, folder):
+    if firmware == "bios":
+        return []
+    variables = os.path.join(folder, "vars.fd")
+    shutil.copy(OVMF % "VARS", variables)
+    return ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + OVMF % "CODE",
+            "-drive", "if=pflash,unit=1,format=raw,file=" + variables]
+
+
+def file_node(disk):
+    """The image; some of its sectors fail when they are read."""
+    node = {"driver": "file", "filename": disk["path"], "cache": {"direct": False}}
+    if not disk.get("bad_sectors"):
+        return node
+    return {"driver": "blkdebug", "image": node, "inject-error": [
+        {"event": "none", "iotype": "read", "errno": 5, "sector": sector, "once": False}
+        for sector in disk["bad_sectors"]]}
+
+
+CONTROLLERS = {  # what carries the disks, and one of them
+    "ahci": ([], "ide-hd,bus=ide.%d"),
+    "nvme": ([], "nvme,addr=0x%x"),
+    "megasas": (["-device", "megasas,id=hba"], "scsi-hd,bus=hba.0,scsi-id=%d"),
+    "mptsas1068": (["-device", "mptsas1068,id=hba"], "scsi-hd,bus=hba.0,scsi-id=%d"),
+    "lsi53c895a": (["-device", "lsi53c895a,id=hba"], "scsi-hd,bus=hba.0,scsi-id=%d"),
+}
+
+
+def disk_arguments(controller, disks):
+    """Behind the medium in the order to boot from: a machine that has been sent starts it again."""
+    arguments, device = CONTROLLERS[controller]
+    arguments, first = list(arguments), 8 if controller == "nvme" else 0  # a slot, or a port
+    for i, disk in enumerate(disks):
+        node = {"driver": "raw", "node-name": "d%d" % i, "file": file_node(disk)}
+        arguments += ["-blockdev", json.dumps(node),
+                      "-device", "%s,drive=d%d,id=disk%d,serial=%s,bootindex=%d" %
+                      (device % (first + i), i, i, disk.get("serial", "REHOST%d" % i), 5 + i)]
+    return arguments
+
+
+def nic_arguments(card, nics, firmware, pxe):
+    """Where the fixtures' servers have theirs: enp3s0f0, enp3s0f1. `pxe`: (folder, file) of a TFTP
+    server behind the first."""
+    arguments = machine.port_arguments()
+    for i, nic in enumerate(nics):
+        network, device = "user,id=n%d,%s" % (i, nic.get("network", "net=10.0.2.0/24")), ",romfile="
+        if pxe and i == 0:
+            network += ",tftp=%s,bootfile=%s" % pxe
+            device = ",bootindex=0,romfile=" + IPXE[firmware] % card
+        arguments += ["-netdev", network,
+                      "-device", "%s,bus=rp3,addr=0x0.%d,multifunction=on,netdev=n%d,id=nic%d,mac=%s%s"
+                      % (card, i, i, i, nic["mac"], device)]
+    return arguments
+
+
+def medium_arguments(boot):
+    """What it is started from: ("cd", ISO), ("usb", ISO), ("kernel", folder, command line)."""
+    if boot[0] == "cd":
+        return ["-drive", "if=none,id=cd,media=cdrom,readonly=on,format=raw,file=" + boot[1],
+                "-device", "ide-cd,bus=ide.5,drive=cd,bootindex=0"]
+    if boot[0] == "usb":
+        return ["-drive", "if=none,id=stick,readonly=on,format=raw,file=" + boot[1],
+                "-device", "qemu-xhci,id=usb",
+                "-device", "usb-storage,bus=usb.0,drive=stick,removable=on,bootindex=0"]
+    if boot[0] == "kernel":
+        return ["-kernel", os.path.join(boot[1], "vmlinuz"),
+                "-initrd", os.path.join(boot[1], "initramfs"), "-append", boot[2]]
+    return []  # ("pxe", folder, file): the network card's
+
+
+class Physical(machine.Qemu):
+    """Stays when it has powered itself off, so that one can look at what it did to its disks."""
+
+    def __init__(self, folder, disks, boot, firmware="bios", controller="ahci", card="e1000e",
+                 nics=({"mac": MAC},), memory_mib=512, cpus=1, processor="max",
+                 log_name="serial.log"):
+        self.place, self.disks, self.terminal = folder, disks, None
+        super().__init__(
+            ["-cpu", processor, "-smp", str(cpus), "-m", str(memory_mib), "-no-shutdown",
+             "-smbios", "type=1,manufacturer=Example Computers,product=Rack 720,serial=4XK2",
+             *firmware_arguments(firmware, folder), *disk_arguments(controller, disks),
+             *nic_arguments(card, nics, firmware, boot[1:] if boot[0] == "pxe" else None),
+             *medium_arguments(boot)], os.path.join(folder, log_name))
+
+    def received(self, data):
+        if self.terminal:
+            self.terminal.feed(data)
+
+    def listen(self, seconds):
+        """Takes what the serial line says, for a while: one that nobody reads stops who writes."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._read(min(left, 0.2))
+
+    def until(self, what, condition, seconds):
+        """Listens until condition() is true, and returns what it gave."""
+        deadline = time.monotonic() + seconds
+        while True:
+            value = condition()
+            if value:
+                return value
+            if self.process.poll() is not None:
+                raise machine.MachineError("QEMU ended before: %s" % what)
+            check(time.monotonic() < deadline, "%s: not within %d s; the serial line:\n%s" %
+                  (what, seconds, self.last_words()))
+            self.listen(0.5)
+
+    def last_words(self):
+        if self.terminal:
+            return self.terminal.picture()
+        return self.text[-2500:]
+
+    def is_off(self):
+        return self.command("query-status")["status"] == "shutdown"
+
+    def is_started_again(self):
+        """Whether the guest has reset the machine since the last call (rehost.then=reboot)."""
+        events, self.events = self.events, []
+        return any(e["event"] == "RESET" and e["data"].get("guest") for e in events)
+
+    def pull_cable(self, is_out=True):
+        self.command("set_link", name="nic0", up=not is_out)
+
+    def reset(self):
+        self.command("system_reset")
+
+    def take_picture(self, path):
+        """The screen, as a PNG."""
+        self.command("screendump", filename=path, format="png")
+
+    def check_never_written(self):
+        """No write, flush or trim has reached a disk since the machine was switched on."""
+        seen = {}
+        for row in self.command("query-blockstats"):
+            name = row.get("qdev", "")
+            found = re.search(r"\bdisk(\d+)\b", name)
+            if not found:
+                continue
+            stats = row["stats"]
+            seen[found.group(1)] = stats["rd_bytes"]
+            for kind in ("wr_operations", "wr_bytes", "unmap_operations", "failed_wr_operations",
+                         "invalid_wr_operations"):
+                check(stats[kind] == 0, "disk%s: %s is %d" % (found.group(1), kind, stats[kind]))
+        check(len(seen) == len(self.disks), "statistics of %s, not of %d disks" %
+              (sorted(seen), len(self.disks)))
+        return seen
+
+
+# --- terminals -------------------------------------------------------------------------------
+
+class Terminal:
+    """A terminal of 80x25 on the serial line: what a person would see there."""
+
+    def __init__(self, physical):
+        import pyte
+        self.screen = pyte.Screen(80, 25)
+        self.stream = pyte.ByteStream(self.screen)
+        physical.terminal = self
+
+    def feed(self, data):
+        self.stream.feed(data)
+
+    def picture(self):
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip("\n") + "\n"
+
+    def find(self, pattern):
+        return re.search(pattern, self.picture(), re.M)
+
+
+# --- media -----------------------------------------------------------------------------------
+
+def make_media(command, output, *options):
+    """`rehost make-iso` or `make-pxe`, with packages that are kept between runs."""
+    os.makedirs(PACKAGES, exist_ok=True)
+    started = time.monotonic()
+    said = run(REHOST, command, "-o", output, "--agent", AGENT, "--packages", PACKAGES, *options)
+    say("%s: %.0f s: %s" % (command, time.monotonic() - started, said.strip()[-300:]))
+    return output
+
+
+def token_file(folder, token):
+    path = write(os.path.join(folder, "token"), token + "\n")
+    os.chmod(path, 0o600)
+    return path
+
+
+def machines(server):
+    return {m["name"]: m for m in server.status()["machines"]}
+
+
+def sent_bytes(server):
+    """What the server has of all disks of all machines."""
+    return sum(d["done_bytes"] for m in machines(server).values() for d in m["disks"])
+
+
+def wait_connected(physical, server, seconds=120):
+    """Seconds from switching on until the server has a machine; its name."""
+    name = physical.until("the machine is connected", lambda: next(iter(machines(server)), None),
+                          seconds)
+    took = time.monotonic() - physical.started
+    say("connected after %.1f s, as %s" % (took, name))
+    return name, took
+
+
+def wait_result(physical, server, name, seconds):
+    """The server's row of the machine when its conversion is over."""
+    row = physical.until("%s is converted" % name, lambda: (
+        lambda m: m if m["state"] in ("done", "warned", "failed") else None)(machines(server)[name]),
+        seconds)
+    say("the server: %s, %s" % (row["state"], row["text"]))
+    return row
+
+
+def send_itself(physical, server, seconds):
+    """From the switch to the end, and nothing written on the way."""
+    name, _ = wait_connected(physical, server)
+    physical.until("the machine powers itself off", physical.is_off, seconds)
+    row = machines(server)[name]
+    say("the server: %s: %s" % (row["state"], row["text"]))
+    physical.check_never_written()
+    return name, row
+
+
+def missing(*tools):
+    """Why a test has to be left out, or None."""
+    for tool in (*TOOLS, *tools):
+        if not shutil.which(tool):
+            return "no %s" % tool
+    if not os.access(AGENT, os.X_OK):
+        return "build/rehost-agent is not built"
+    return None
