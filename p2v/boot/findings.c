@@ -118,6 +118,17 @@ static int check_names(const char *root, const struct boot_settings *settings,
     return 0;
 }
 
+static void tell_if_nothing_goes(struct boot_findings *findings)
+{
+    for (size_t i = 0; i < findings->disk_count; i++) {
+        if (findings->disks[i].is_chosen)
+            return;
+    }
+    findings_notice(findings, BOOT_NOTICE_MISSING,
+                    "no disk of its own was found: is its controller's driver missing, or is it "
+                    "switched off in the BIOS setup?");
+}
+
 /* --- */
 
 int boot_findings_read(const char *root, const struct boot_settings *settings,
@@ -137,5 +148,10 @@ int boot_findings_read(const char *root, const struct boot_settings *settings,
         findings_notice(findings, BOOT_NOTICE_WARNING,
                         "%zu disks: only the first %d can go (choose with rehost.disks)",
                         disks.count, BOOT_MAX_DISKS);
-    return check_names(root, settings, findings, err);
+    if (check_names(root, settings, findings, err) != 0)
+        return -1;
+    findings_read_hardware(root, findings);
+    findings_read_contents(root, findings);
+    tell_if_nothing_goes(findings);
+    return 0;
 }
