@@ -44,6 +44,8 @@ const struct option_spec send_options[] = {
     ROW("give-up", 0, OPTION_NUMBER, "SECONDS", NULL, give_up_seconds,
         "when the server was out of reach for so long; else never"),
     ROW("state", 0, OPTION_TEXT, "DIR", NULL, state, "where this machine's key is kept"),
+    ROW("key-from-token", 0, OPTION_FLAG, NULL, NULL, is_key_from_token,
+        "make the key of the token and this machine's hardware: nothing is kept"),
     ROW("format", 0, OPTION_TEXT, "FMT", NULL, format, "of image files; raw unless said"),
     CLI_OPTION_PROGRESS(struct send_options),
     CLI_OPTION_JSON(struct send_options),
@@ -264,7 +266,7 @@ static int run(struct send *send, struct sender_options *sending,
                               : send->is_this_machine ? send_this_machine("")
                                                       : realpath(send->disks[0].path, NULL);
     if (result == 0)
-        sending->identity = send_identity(options->state, sending->pin, subject, &send->log, err);
+        sending->identity = send_choose_identity(send, token, sending->pin, subject, err);
     sending->name = name;
     sending->token = token;
     if (result == 0)

@@ -51,6 +51,7 @@ struct send_options {
     /*
      * The key is made of the token and of what this machine is, not kept in a file: the same
      * machine with the same token is the same agent again, although nothing could be written.
+     * Without a token it is kept as always.
      */
     bool is_key_from_token;
 

@@ -119,6 +119,23 @@ struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDEN
  */
 char *send_this_machine(const char *root);
 
+/*
+ * The key as the options want it: as above, or made of the token (docs/wire.md), which may be NULL.
+ */
+struct tls_identity *send_choose_identity(struct send *send, const char *token,
+                                          const uint8_t pin[TLS_IDENTITY_SIZE], const char *subject,
+                                          struct error *err);
+
+/* The same token, server and marks give the same key, and no others. */
+struct tls_identity *send_derive_identity(const char *token, const uint8_t pin[TLS_IDENTITY_SIZE],
+                                          const char *marks, struct error *err);
+
+/*
+ * send_this_machine and the NICs that are built in, which a boot medium sees alike each time: the
+ * inventory's "nics". NULL: nothing of it is this machine's alone. Caller frees.
+ */
+char *send_machine_marks(const char *root, const json_t *nics);
+
 /* 26 characters; "-" is standard input. Caller frees; wiped by send_wipe. */
 char *send_read_token(const char *path, struct error *err);
 void send_wipe(char *token);

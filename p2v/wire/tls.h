@@ -23,6 +23,10 @@ struct tls_identity;
 
 struct tls_identity *tls_identity_new(struct error *err);
 
+/* Of a secret that is the private key itself (RFC 8032, 5.1.5): the same one, the same identity. */
+#define TLS_SEED_SIZE 32
+struct tls_identity *tls_identity_of_seed(const uint8_t seed[TLS_SEED_SIZE], struct error *err);
+
 /*
  * Reads the key from a PEM file of mode 0600, or makes and writes it (aside, fsync, rename) when
  * there is none. A file that others may read, or that is no key, is an error.

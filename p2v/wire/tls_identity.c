@@ -191,6 +191,17 @@ struct tls_identity *tls_identity_new(struct error *err)
     return NULL;
 }
 
+struct tls_identity *tls_identity_of_seed(const uint8_t seed[TLS_SEED_SIZE], struct error *err)
+{
+    ERR_clear_error();
+    EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed, TLS_SEED_SIZE);
+
+    if (key)
+        return identity_of(key, err);
+    tls_error_set(err, ENOTSUP, "make an Ed25519 key");
+    return NULL;
+}
+
 void tls_identity_hash(const struct tls_identity *identity, uint8_t hash[TLS_IDENTITY_SIZE])
 {
     memcpy(hash, identity->hash, TLS_IDENTITY_SIZE);

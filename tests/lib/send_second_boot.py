@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An agent that can keep nothing, killed in the middle and started again with the same token, as a
+boot medium is after a loss of power: it is the same machine, and what was safe is not sent again.
+"""
+
+import os
+import re
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from sending import (MIB, NOT_AUTHORISED, TRANSFER_ONLY, Failure, PlainDisk, Proxy,  # noqa: E402
+                     Sending, Server, check, check_machine, check_pool, main, say, send,
+                     wait_for)
+
+SIZE = 48
+SAFE = 12 * MIB  # before the power is lost
+WINDOW = 4 * MIB  # of the checkpoint below
+
+
+def serve(folder):
+    return Server(os.path.join(folder, "pool"), *TRANSFER_ONLY, "--checkpoint", "1M")
+
+
+def machines(server):
+    return {m["name"]: m for m in server.status()["machines"]}
+
+
+def safe_bytes(server, name):
+    found = machines(server).get(name)
+    return found["disks"][0]["safe_bytes"] if found and found["disks"] else 0
+
+
+def lose_power(server, disk, *options, **keywords):
+    """Sends until some of it is safe; how much that was."""
+    sending = Sending(server, [disk.path], "--name", "web", "--limit", "16M", "--compress", "none",
+                      *options, **keywords)
+    try:
+        wait_for("%d bytes are safe" % SAFE, lambda: safe_bytes(server, "web") >= SAFE or
+                 check(sending.process.poll() is None, "send ended: %s" % sending.lines.text))
+    finally:
+        sending.kill()
+    return safe_bytes(server, "web")
+
+
+def go_on(server, disk, safe, *options, **keywords):
+    """All the rest; what crossed the wire is no more than that."""
+    with Proxy(server.port) as proxy:
+        text = send(server, [disk.path], "--name", "web", "--compress", "none", *options,
+                    port=proxy.port, **keywords)
+        up = proxy.ask()["up"]
+    most = 1.02 * (disk.used_bytes() - safe) + WINDOW + 256 * 1024
+    check(up < most, "%d bytes crossed the wire of %d, %d were safe" %
+          (up, disk.used_bytes(), safe))
+    say("of %d bytes %d were safe, %d crossed the wire then" % (disk.used_bytes(), safe, up))
+    return text
+
+
+def test_token(folder):
+    """The key comes of the token, which is used up, and revoked meanwhile."""
+    disk = PlainDisk(folder, "sda.img", SIZE)
+    state = os.path.join(folder, "state")
+    with serve(folder) as server:
+        token = server.token()
+        safe = lose_power(server, disk, "--key-from-token", token=token, state=state)
+        check(not os.path.exists(state), "something was kept in the state folder")
+        listed = re.search(r"^(\w{5})\s", server.rehost("token list"), re.M)
+        server.rehost("token revoke", listed.group(1))
+        go_on(server, disk, safe, "--key-from-token", token=token, state=state)
+        check(not os.path.exists(state), "something was kept in the state folder")
+        check(list(machines(server)) == ["web"], "there are other machines: %s" % machines(server))
+        check_machine(server, "web", [disk])
+        check_pool(server, ["web"])
+
+        # Another token is another agent; this one has ended with all that it let in.
+        server.rehost("token revoke", "--agents", listed.group(1))
+        text = send(server, [disk.path], "--key-from-token", token=token, state=state,
+                    codes=(NOT_AUTHORISED,))
+        check("not authorised" in text, "it does not say so: %s" % text)
+
+
+def test_other_token(folder):
+    """Another token makes another key: it is another machine to the server."""
+    disk = PlainDisk(folder, "sda.img", 4)
+    with serve(folder) as server:
+        for _ in range(2):
+            send(server, [disk.path], "--name", "web", "--key-from-token", token=server.token(),
+                 state=os.path.join(folder, "state"))
+        check_pool(server, ["web", "web-2"])
+
+
+TESTS = {"token": test_token, "other-token": test_other_token}
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(TESTS, sys.argv[1:]))
+    except Failure as e:
+        sys.exit(str(e))
