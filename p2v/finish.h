@@ -15,6 +15,7 @@
 
 #include "p2v/convert.h"
 #include "p2v/finish_complete.h"
+#include "p2v/finish_wishes.h"
 #include "p2v/server/received.h"
 
 #include <stdbool.h>
@@ -29,6 +30,7 @@ struct finish {
     struct convert convert; /* its draft's paths and descriptor are those of `place`, borrowed */
     struct finish_place place;
     struct received received;
+    struct finish_wishes wishes;
     struct guest *before; /* of an update: the machine's definition until now */
     struct guest *tested; /* as it was started; the boot test's result borrows from it */
     char *paths[WIRE_MAX_DISKS];

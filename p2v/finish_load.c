@@ -125,6 +125,7 @@ static int load_inventory(struct finish *finish, struct error *err)
         return -1;
     finish_inventory_hints(inventory, &convert->hints);
     finish_inventory_nics(inventory, &convert->given, convert->log);
+    finish_wishes_read(inventory, &finish->wishes, &convert->hints, convert->log);
     return 0;
 }
 

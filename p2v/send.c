@@ -21,6 +21,7 @@
 #include <time.h>
 
 static const char *const compress_words[] = {"auto", "none", "1", "3", NULL};
+static const char *const snapshot_words[] = {"auto", "no", NULL};
 
 #define ROW(name, letter, kind, argument, choices, field, help)                                    \
     {                                                                                              \
@@ -33,12 +34,19 @@ const struct option_spec send_options[] = {
     ROW("token-file", 0, OPTION_TEXT, "FILE", NULL, token_file,
         "the token; - for standard input; without it the server's operator approves"),
     ROW("name", 0, OPTION_TEXT, "NAME", NULL, name, "of the machine; else its host name"),
+    ROW("memory", 0, OPTION_SIZE, "SIZE", NULL, memory_bytes,
+        "of the guest: 8G; else as the machine"),
+    ROW("vcpus", 0, OPTION_NUMBER, "N", NULL, vcpus, "of the guest; else as the machine"),
+    ROW("network", 0, OPTION_LIST, "[NIC:]NAME", NULL, networks,
+        "the guest's network, of one interface; may be repeated"),
     ROW("limit", 0, OPTION_SIZE, "SIZE", NULL, limit_bytes_per_second,
         "bytes a second on the wire: 200M"),
     ROW("cpu-limit", 0, OPTION_NUMBER, "PERCENT", NULL, cpu_percent, "of one core, at most"),
     ROW("compress", 0, OPTION_TEXT, "HOW", compress_words, compress, "auto, none, 1 or 3"),
     ROW("final", 0, OPTION_FLAG, NULL, NULL, is_final,
         "the last time: file systems in use stay frozen for all of the last pass"),
+    ROW("snapshots", 0, OPTION_TEXT, "HOW", snapshot_words, snapshots,
+        "of logical volumes in use: auto or no"),
     ROW("no-wait", 0, OPTION_FLAG, NULL, NULL, is_result_unwanted,
         "end when everything is received; else wait for the boot test"),
     ROW("give-up", 0, OPTION_NUMBER, "SECONDS", NULL, give_up_seconds,
@@ -126,6 +134,7 @@ static char *make_inventory(struct send *send)
                                                   .is_this_machine = send->is_this_machine,
                                                   .disks = disks,
                                                   .disk_count = send->disk_count,
+                                                  .wishes = &send->wishes,
                                                   .log = &send->log});
     return inventory_format(json, &send->log);
 }
@@ -135,6 +144,7 @@ static int look_at_machine(struct send *send, const struct option_list *operands
     if (send_open_disks(send, operands, err) != 0)
         return -1;
     send_prepare_freeze(send);
+    send_prepare_snapshots(send);
     if (send_read_layouts(send, err) != 0)
         return -1;
     send->inventory = make_inventory(send);
@@ -162,6 +172,7 @@ static void fill_disks(struct send *send, struct sender_disk *disks)
     for (size_t i = 0; i < send->disk_count; i++) {
         struct send_disk *disk = &send->disks[i];
         bool is_readable_ahead = disk->source.is_device || !strcmp(disk->source.format, "raw");
+        is_readable_ahead &= !disk->live.is_live || !send_has_snapshots(send);
         disks[i] = (struct sender_disk){.name = disk->name,
                                         .serial = disk->device.serial,
                                         .path = is_readable_ahead ? disk->path : NULL,
@@ -240,8 +251,10 @@ static int transfer(struct send *send, struct sender_options *sending, struct er
     sending->stop = send->options->stop ? send->options->stop : interrupt_flag();
     sending->freeze = is_live ? send_freeze : NULL;
     sending->thaw = is_live ? send_thaw : NULL;
+    sending->hold = is_live ? send_take_snapshots : NULL;
+    sending->is_held = is_live ? send_are_snapshots_held : NULL;
     sending->progress = send_show_progress;
-    sending->stage = send_show_stage;
+    sending->stage = send_take_stage;
     sending->report = send_report;
     sending->context = send;
     sending->log = &send->log;
@@ -258,6 +271,8 @@ static int run(struct send *send, struct sender_options *sending,
 {
     const struct send_options *options = send->options;
     char *token = NULL;
+    if (send_take_wishes(options, &send->wishes, err) != 0)
+        return CLI_USAGE;
     if (send_take_token(options, &token, err) != 0)
         return CLI_NOT_AUTHORISED;
     int result = look_at_machine(send, operands, err);
@@ -291,6 +306,7 @@ int send_machine(struct console *console, const struct send_options *options,
     send_output_start(send, console);
     code = run(send, &sending, operands, err);
     send_output_end(send);
+    send_close_snapshots(send);
     freezer_stop(send->freezer);
     send_close_disks(send);
     sender_result_fini(&send->result);

@@ -11,10 +11,12 @@
 #include "p2v/agent/live.h"
 #include "p2v/agent/live_source.h"
 #include "p2v/agent/sender.h"
+#include "p2v/agent/snapshot.h"
 #include "p2v/json.h"
 #include "p2v/send.h"
 #include "p2v/send_progress.h"
 #include "p2v/sources.h"
+#include "p2v/wishes.h"
 
 #include <pthread.h>
 
@@ -26,6 +28,7 @@ struct send_disk {
     struct source source;       /* its layout: as it was at the start */
     struct live live;
     struct live_source *live_source; /* NULL: an image file */
+    size_t snapshot_index;           /* in the snapshots' disks, when it is live */
     json_t *damage;                  /* what its unreadable ranges hit; NULL: not asked yet */
     size_t damage_count;             /* of ranges then */
 };
@@ -44,9 +47,10 @@ struct send {
      */
     pthread_mutex_t freezing;
     struct live_mounts mounts;
-    struct freezer *freezer; /* NULL: nothing to freeze, or it cannot be */
-    bool is_frozen;          /* for the last pass */
-    bool is_map_held;        /* for a map */
+    struct freezer *freezer;          /* NULL: nothing to freeze, or it cannot be */
+    bool is_frozen;                   /* for the last pass */
+    bool is_map_held;                 /* for a map */
+    struct send_snapshots *snapshots; /* NULL: none are wanted */
 
     /* Messages and progress. While frozen only a terminal is written to: the rest waits. */
     pthread_mutex_t output;
@@ -55,6 +59,7 @@ struct send {
     struct send_progress progress;
     char code[80]; /* of the approval last asked for */
 
+    struct wishes wishes;
     char *inventory;
     double started;
     int64_t started_time; /* seconds since 1970, by this machine's clock */
@@ -80,9 +85,30 @@ bool send_is_any_live(const struct send *send);
 int send_freeze(void *context, struct error *err);
 void send_thaw(void *context);
 
+/* struct snapshots_options' freeze and thaw; the context is the send. */
+int send_freeze_moment(void *context, struct error *err);
+bool send_thaw_moment(void *context);
+
 /* For reading maps: the file systems stand still meanwhile, when they can. */
 void send_hold(struct send *send);
 void send_release(struct send *send);
+
+/* --- send_snapshot.c --- */
+
+/* Removes what a killed run left behind; says so when there can be none. Before the layouts. */
+void send_prepare_snapshots(struct send *send);
+bool send_has_snapshots(const struct send *send); /* may have: the disks are read by way of them */
+
+/* sender_options.hold, is_held and stage; the context is the send. */
+bool send_take_snapshots(void *context);
+bool send_are_snapshots_held(void *context);
+void send_take_stage(void *context, const char *machine, enum wire_stage stage, const char *text);
+
+/* What is used of a live disk, as of the snapshots' moment: 1; 0 without snapshots; -1. */
+int send_snapshot_map(const struct send_disk *disk, struct extents *used, struct error *err);
+
+void send_close_snapshots(struct send *send);
+json_t *send_snapshots_json(const struct send *send); /* those that the copy was made from */
 
 /* --- send_output.c --- */
 
@@ -135,6 +161,9 @@ struct tls_identity *send_derive_identity(const char *token, const uint8_t pin[T
  * inventory's "nics". NULL: nothing of it is this machine's alone. Caller frees.
  */
 char *send_machine_marks(const char *root, const json_t *nics);
+
+/* What is wanted of the guest, by the options; the error names the one that is wrong. */
+int send_take_wishes(const struct send_options *options, struct wishes *wishes, struct error *err);
 
 /* 26 characters; "-" is standard input. Caller frees; wiped by send_wipe. */
 char *send_read_token(const char *path, struct error *err);

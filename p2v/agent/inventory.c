@@ -56,6 +56,13 @@ static void add_network(const struct inventory_options *options, json_t *invento
     net_fini(&net);
 }
 
+static void add_wishes(const struct wishes *wishes, json_t *inventory)
+{
+    json_t *wanted = wishes ? wishes_to_json(wishes) : NULL;
+    if (wanted)
+        json_object_set_new(inventory, "wanted", wanted);
+}
+
 json_t *inventory_new(const struct inventory_options *options)
 {
     json_t *json = json_object(), *disks = json_array();
@@ -71,6 +78,7 @@ json_t *inventory_new(const struct inventory_options *options)
     else
         json_object_set_new(json, "nics", json_array());
     json_object_set_new(json, "system", json_null());
+    add_wishes(options->wishes, json);
     return json;
 }
 

@@ -12,6 +12,7 @@
 #include "p2v/agent/disks.h"
 #include "p2v/agent/live.h"
 #include "p2v/sources.h"
+#include "p2v/wishes.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -31,6 +32,7 @@ struct inventory_options {
     bool is_this_machine;
     const struct inventory_disk *disks;
     size_t disk_count;
+    const struct wishes *wishes; /* for the guest; NULL: none */
     struct log *log;
 };
 

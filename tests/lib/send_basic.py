@@ -17,9 +17,9 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from sending import (FAILED, MIB, NOT_AUTHORISED, OK, REHOST, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
-                     WARNINGS, Disk, Failure, Proxy, Sending, Server, check, check_equal,
-                     check_machine, check_pool, main, raw_copy, read, run, say, send, wait_for,
-                     write)
+                     WARNINGS, Disk, Failure, PlainDisk, Proxy, Sending, Server, check,
+                     check_equal, check_machine, check_pool, main, raw_copy, read, run, say, send,
+                     wait_for, write)
 from bad_input import digest, noise  # noqa: E402
 
 
@@ -279,9 +279,34 @@ def test_ends(folder):
         check_machine(server, "web", [disk])
 
 
+def test_wanted(folder):
+    """What is wanted of the guest is in its definition; what cannot be is a warning."""
+    disk = PlainDisk(folder, "sda.img", 4)
+    state = os.path.join(folder, "state")
+    with Server(os.path.join(folder, "pool"), *TRANSFER_ONLY) as server:
+        options = ("--name", "web", "--memory", "3G", "--vcpus", "6", "--network", "lab")
+        send(server, [disk.path], *options, token=server.token(), state=state)
+        guest = json.loads(read(server.folder("web/guest.json")))
+        report = json.loads(read(server.folder("web/report.json")))
+        cpu = guest["cpu"]
+        check(guest["memory_bytes"] == 3 << 30 and
+              cpu["sockets"] * cpu["cores"] * cpu["threads"] == 6, "the guest is %s" % guest)
+        check([n["network"] for n in guest["nics"]] == ["lab"], "the NICs are %s" % guest["nics"])
+        check(report["wanted"] == {"memory_bytes": 3 << 30, "vcpus": 6, "networks": [
+            {"nic": None, "network": "lab", "is_applied": True}]}, "said: %s" % report["wanted"])
+
+        # Somebody has put it elsewhere since; an interface is wanted that it has not.
+        guest["nics"][0]["network"] = "dmz"
+        write(server.folder("web/guest.json"), json.dumps(guest))
+        send(server, [disk.path], *options, "--network", "eth7:wired", state=state,
+             codes=(WARNINGS,))
+        guest = json.loads(read(server.folder("web/guest.json")))
+        check([n["network"] for n in guest["nics"]] == ["dmz"], "the NICs are %s" % guest["nics"])
+
+
 TESTS = {"copies": test_copies, "disks": test_disks, "admission": test_admission,
          "secrets": test_secrets, "usage": test_usage, "namespaces": test_namespaces,
-         "ends": test_ends}
+         "ends": test_ends, "wanted": test_wanted}
 
 if __name__ == "__main__":
     for tool in ("sfdisk", "mke2fs", "dumpe2fs", "debugfs", "qemu-img", "ip"):
