@@ -13,7 +13,7 @@ HARDEN   := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(if $(CI),-Werror) $(OPTIMISE) $(HARDEN) -pthread -I. \
              -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DREHOST_VERSION='"$(VERSION)"' \
              $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined) $(CFLAGS)
-ALL_LDFLAGS = -pie -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now $(LDFLAGS)
+ALL_LDFLAGS = -pie -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
 
 # --- what is there -------------------------------------------------------------------------------
 
@@ -22,7 +22,7 @@ PKG_base    := zlib
 PKG_disk    := blkid ext2fs com_err
 PKG_formats := libcrypto jansson libxml-2.0 zlib libzstd
 PKG_bootfix := libguestfs libarchive libzstd liblzma
-PKG_p2v     := libcrypto libssl jansson sqlite3 libzstd
+PKG_p2v     := libcrypto libssl jansson ncursesw sqlite3 libzstd
 
 # A room may use the rooms that stand before it here, and no others.
 LOWER_base    := base
@@ -81,7 +81,7 @@ $(B)/rehost: $(B)/obj/p2v/main.o $(LIBS)
 
 # The agent is static, to run on any Linux: what it uses is in the development packages. glibc warns
 # that looking names up needs its shared libraries; the agent asks only what is built in. Sanitizers cannot be linked statically.
-AGENT_PKGS    := libssl libcrypto jansson blkid ext2fs com_err libzstd zlib
+AGENT_PKGS    := libssl libcrypto jansson ncursesw blkid ext2fs com_err libzstd zlib
 AGENT_ROOMS   := p2v formats disk base
 AGENT_LDFLAGS  = -static-pie -pthread -Wl,-z,relro,-z,now -Wl,--no-warnings $(LDFLAGS)
 AGENT_LIBS     = $(shell pkg-config --static --libs $(AGENT_PKGS))

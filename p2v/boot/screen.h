@@ -29,7 +29,7 @@ enum screen_page {
 
 struct screen_form {
     char server[256], name[64], token[32];
-    char network[200]; /* as rehost.net=; "" DHCP */
+    char network[200]; /* as rehost.net=; "" DHCP; what is there at first can be kept */
 };
 
 struct screen_disk {
@@ -55,7 +55,8 @@ struct screen_model {
     char problem[300];                       /* what is wrong now: "no cable in eno1"; "" */
     char warnings[SCREEN_MAX_WARNINGS][160]; /* the newest last */
     size_t warning_count;
-    bool is_good; /* SCREEN_DONE */
+    bool can_go_back; /* the questions may be asked again: an attended run */
+    bool is_good;     /* SCREEN_DONE */
     char result[300];
     int seconds_to_then; /* SCREEN_DONE: until power-off or reboot; negative: waits for a key */
     char then[40];       /* "powers off" */
@@ -63,8 +64,9 @@ struct screen_model {
 
 enum screen_act {
     SCREEN_NOTHING,   /* the time passed */
-    SCREEN_SUBMIT,    /* form filled in, pin confirmed, review accepted */
+    SCREEN_SUBMIT,    /* form filled in, pin confirmed, review accepted; done, but badly: again */
     SCREEN_BACK,      /* pin refused, review left: to the form */
+    SCREEN_STAY,      /* SCREEN_DONE: a key stopped the countdown */
     SCREEN_POWER_OFF, /* asked and confirmed */
     SCREEN_RESTART,
     SCREEN_SHELL, /* only when allowed */
@@ -85,6 +87,9 @@ void screens_show(struct screens *screens, const struct screen_model *model);
 
 /* Draws and takes keys for at most timeout_ms. One thread only. */
 enum screen_act screens_wait(struct screens *screens, int timeout_ms, struct screen_answer *answer);
+
+/* A shell on the terminal where the last key came from; returns when it ends. */
+void screens_shell(struct screens *screens);
 
 void screens_stop(struct screens *screens);
 OWN_DEFINE_PTR(screens, screens_stop)
