@@ -45,6 +45,9 @@ json_t *inventory_new(const struct inventory_options *options);
  */
 char *inventory_format(json_t *inventory, struct log *log);
 
+/* A file that says, by being there, that Rehost's boot medium is running (p2v/boot). */
+#define INVENTORY_MEDIUM_MARK "/run/rehost/medium"
+
 /* Parts of it, for tests. "cpu" and "memory_bytes"; the rest of the machine but its network. */
 void inventory_add_processors(const char *root, json_t *inventory);
 void inventory_add_machine(const char *root, json_t *inventory);

@@ -127,8 +127,11 @@ static char *host_name(const char *root)
     return configured[0] ? text_copy(configured) : NULL;
 }
 
+/* The medium's own init makes the mark; its parameters may be none. */
 static bool is_boot_medium(const char *root)
 {
+    if (inventory_has(root, INVENTORY_MEDIUM_MARK))
+        return true;
     AUTO_FREE char *command_line = inventory_text(root, "/proc/cmdline");
     return text_starts_with(command_line, "rehost.") || strstr(command_line, " rehost.");
 }

@@ -174,3 +174,16 @@ void machine_serial_make(const char *text, char serial[MACHINE_ID_SIZE])
     if (is_placeholder(serial))
         serial[0] = '\0';
 }
+
+/* The serial number is what tells: a long product's name is cut before it. */
+void machine_name_of_hardware(const char *product, const char *serial, char name[MACHINE_NAME_SIZE])
+{
+    char id[MACHINE_ID_SIZE], known[MACHINE_ID_SIZE];
+    machine_serial_make(serial, id);
+    machine_serial_make(product, known); /* makers' placeholders are the same for both */
+    name[0] = '\0';
+    if (!id[0])
+        return;
+    int room = MACHINE_NAME_SIZE - 2 - (int)strnlen(serial, MACHINE_NAME_SIZE - 2);
+    snprintf(name, MACHINE_NAME_SIZE, "%.*s %s", known[0] ? room : 0, product, serial);
+}

@@ -28,6 +28,13 @@ void machine_name_number(const char *name, unsigned number, char numbered[MACHIN
 void machine_uuid_make(const char *text, char uuid[MACHINE_ID_SIZE]);
 void machine_serial_make(const char *text, char serial[MACHINE_ID_SIZE]);
 
+/*
+ * What to call a machine that has no name, by its DMI product and serial number: "PowerEdge R720
+ * 4XK2J5J"; "" when the serial number identifies nothing. To be made valid.
+ */
+void machine_name_of_hardware(const char *product, const char *serial,
+                              char name[MACHINE_NAME_SIZE]);
+
 /* False for the names of machines that nobody has named ("localhost"). */
 bool machine_name_tells(const char *name);
 

@@ -146,6 +146,19 @@ static void test_inventory_on_a_boot_medium_leaves_out_what_is_the_mediums(void 
     assert_true(json_is_null(json_object_get(json, "hostname")));
 }
 
+static void test_inventory_on_a_boot_medium_without_parameters_knows_it_by_its_mark(void **state)
+{
+    const struct fake_machine *machine = *state;
+    fake_file(machine, "etc/hostname", "rehost\n");
+    fake_file(machine, "etc/adjtime", "0.0 0 0.0\n0\nLOCAL\n");
+    fake_file(machine, "proc/cmdline", "quiet\n");
+    fake_file(machine, "run/rehost/medium", "");
+    AUTO_JSON json = make(machine);
+    assert_string_equal(text_at(json, "medium"), "boot");
+    assert_true(json_is_null(json_object_get(json, "hostname")));
+    assert_true(json_is_null(json_object_get(json, "clock")));
+}
+
 static void test_inventory_of_images_tells_nothing_of_this_machine(void **state)
 {
     const struct fake_machine *machine = *state;
@@ -363,6 +376,7 @@ int main(void)
         TEST(test_inventory_knows_bios_from_uefi_and_secure_boot),
         TEST(test_inventory_tells_identity_clock_and_tpm),
         TEST(test_inventory_on_a_boot_medium_leaves_out_what_is_the_mediums),
+        TEST(test_inventory_on_a_boot_medium_without_parameters_knows_it_by_its_mark),
         TEST(test_inventory_of_images_tells_nothing_of_this_machine),
         TEST(test_inventory_network_sorts_hardware_bonds_and_vlans),
         TEST(test_inventory_network_tells_routes_people_made),

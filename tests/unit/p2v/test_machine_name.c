@@ -130,6 +130,30 @@ static void test_machine_serial_that_is_nobodys_is_unknown(void **state)
     assert_int_equal(strlen(serial), MACHINE_ID_SIZE - 1);
 }
 
+static void test_machine_without_a_name_is_called_after_its_hardware(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {
+        {"PowerEdge R720", "4XK2J5J", "PowerEdge-R720-4XK2J5J"},
+        {"System Product Name", "4XK2J5J", "4XK2J5J"},
+        {"", "4XK2J5J", "4XK2J5J"},
+        {"PowerEdge R720", "To Be Filled By O.E.M.", "machine"},
+        {"PowerEdge R720", "", "machine"},
+        {"P\x1b[2J/..", "a.partial", "P-2J-a-partial"},
+        {"A product whose name is as long as no other product's of this maker", "S1",
+         "A-product-whose-name-is-as-long-as-no-other-product-s-of-thi-S1"},
+        {"P", "A serial number that is far longer than any machine's name may ever be in a pool",
+         "A-serial-number-that-is-far-longer-than-any-machine-s-name-may"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char hardware[MACHINE_NAME_SIZE], name[MACHINE_NAME_SIZE];
+        machine_name_of_hardware(cases[i][0], cases[i][1], hardware);
+        machine_name_make(hardware, name);
+        assert_true(machine_name_is_valid(name));
+        assert_string_equal(name, cases[i][2]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +162,7 @@ int main(void)
         cmocka_unit_test(test_machine_name_made_of_any_bytes_is_valid),
         cmocka_unit_test(test_machine_name_with_a_number_stays_short),
         cmocka_unit_test(test_machine_uuid_has_one_spelling),
+        cmocka_unit_test(test_machine_without_a_name_is_called_after_its_hardware),
         cmocka_unit_test(test_machine_serial_that_is_nobodys_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
