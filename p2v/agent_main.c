@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The program rehost-agent: `rehost send` alone, linked statically, for boot media and for machines
- * on which nothing is installed. Knows none of the other commands.
+ * on which nothing is installed. Knows none of the other commands. On boot media it is /init too,
+ * the session that this starts, and what udhcpc calls.
  */
 #include "base/own.h"
+#include "p2v/boot/network.h"
+#include "p2v/boot/session.h"
 #include "p2v/cli.h"
 #include "p2v/interrupt.h"
 #include "p2v/send.h"
@@ -12,6 +15,7 @@
 #include <nss.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct common_options {
     bool is_quiet, is_verbose, is_help, is_version;
@@ -86,7 +90,24 @@ static int run(struct console *console, int argc, char *argv[])
         code = run_send(console, &options, &operands);
     }
     option_list_fini(&operands);
+    options_fini(&sets[0]);
     return code;
+}
+
+/* As the kernel starts an initramfs. In a container too the first process may be this program. */
+static bool is_init(int argc, char *argv[])
+{
+    return getpid() == 1 && argc > 0 && strcmp(argv[0], "/init") == 0;
+}
+
+/* What a boot medium starts this program for; -1 when it was a person. */
+static int run_boot(int argc, char *argv[])
+{
+    if (is_init(argc, argv))
+        boot_init();
+    if (boot_network_is_lease_call(argc, argv))
+        return boot_network_write_lease(argv);
+    return argc > 1 && strcmp(argv[1], BOOT_SESSION_ARGUMENT) == 0 ? boot_session() : -1;
 }
 
 /*
@@ -97,8 +118,11 @@ int main(int argc, char *argv[])
 {
     __nss_configure_lookup("hosts", "files dns");
     struct console console;
+    int code = run_boot(argc, argv);
+    if (code >= 0)
+        return code;
     console_init(&console);
-    int code = run(&console, argc, argv);
+    code = run(&console, argc, argv);
     if (fflush(stdout) != 0 && code == CLI_DONE) {
         console_error(&console, "agent: write to standard output");
         code = CLI_FAILED;

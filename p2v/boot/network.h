@@ -5,8 +5,11 @@
  * moved to another port is followed. The work is done by `ip` and busybox's `udhcpc` as children.
  *
  *   rehost.net=eno1,192.0.2.5/24,gw=192.0.2.1,dns=192.0.2.53     static, by name or by MAC
+ *   rehost.net=192.0.2.5/24,gw=192.0.2.1                         on whichever link has a cable
+ *   rehost.net=dhcp                                              on all of them, as without any
  *   rehost.net=eno1,dhcp      rehost.net=eno1.42,dhcp            a VLAN
  *   rehost.net=bond0:eno1+eno2:802.3ad,dhcp                      a bond, with its mode
+ *   rehost.net=bond0.42:eno1+eno2,dhcp                           a VLAN on it
  */
 #ifndef P2V_BOOT_NETWORK_H
 #define P2V_BOOT_NETWORK_H
@@ -23,7 +26,7 @@
 
 /* What is to be set up; pure. No entries: DHCP wherever a link comes up. */
 struct boot_net_entry {
-    char link[32];       /* "eno1", or "" when `mac` names it */
+    char link[32];       /* "eno1", or "" when `mac` names it; both "": any with a cable */
     char mac[18];        /* "" or lower case */
     char members[8][32]; /* of a bond */
     size_t member_count; /* 0: no bond */
@@ -37,6 +40,7 @@ struct boot_net_entry {
 struct boot_net_plan {
     struct boot_net_entry entries[BOOT_MAX_LINKS];
     size_t count;
+    char server[256]; /* the one to be reached, without its port: for what is said; "" not known */
 };
 int boot_network_plan(const struct boot_settings *settings, struct boot_net_plan *plan,
                       struct error *err);
@@ -74,6 +78,13 @@ int boot_network_change(struct boot_network *network, const struct boot_net_plan
 
 /* Stops watching; addresses stay. */
 void boot_network_stop(struct boot_network *network);
+
+/*
+ * udhcpc starts a program for what a DHCP server said: this one again, under another name, which
+ * writes it down for the process that watches. True when argv is of such a call.
+ */
+bool boot_network_is_lease_call(int argc, char *const argv[]);
+int boot_network_write_lease(char *const argv[]); /* what to exit with */
 OWN_DEFINE_PTR(boot_network, boot_network_stop)
 
 #endif

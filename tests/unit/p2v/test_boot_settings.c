@@ -102,6 +102,7 @@ static void test_token_is_one_and_is_never_shown(void **state)
     struct error err = {0};
     read_line("rehost.token=" TOKEN);
     assert_string_equal(settings.token, TOKEN);
+    boot_settings_fini(&settings);
     assert_int_equal(boot_settings_parse("rehost.token=SECRETSECRET", &settings, &err), -1);
     assert_null(strstr(err.text, "SECRET"));
     assert_non_null(strstr(err.text, "rehost.token"));
