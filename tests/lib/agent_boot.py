@@ -103,7 +103,7 @@ class Physical(machine.Qemu):
     """Stays when it has powered itself off, so that one can look at what it did to its disks."""
 
     def __init__(self, folder, disks, boot, firmware="bios", controller="ahci", card="e1000e",
-                 nics=({"mac": MAC},), memory_mib=512, cpus=1, processor="max",
+                 nics=({"mac": MAC},), memory_mib=512, cpus=1, processor="qemu64",
                  log_name="serial.log"):
         self.place, self.disks, self.terminal = folder, disks, None
         super().__init__(

@@ -121,7 +121,7 @@ class Qemu:
         self.errors.seek(0)
         raise MachineError("QEMU did not start: %s" % self.errors.read().decode().strip())
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         message = {"execute": name}
         if arguments:
             message["arguments"] = arguments
