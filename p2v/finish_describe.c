@@ -105,7 +105,8 @@ int finish_describe(struct finish *finish, struct error *err)
     struct convert *convert = &finish->convert;
     if (convert_define(convert, err) != 0 || define_disks(finish, err) != 0)
         return -1;
-    if (!finish_wishes_apply(&finish->wishes, convert->guest, convert->report, convert->log))
+    if (!finish_wishes_apply(&finish->wishes, !finish->place.is_update, convert->guest,
+                             convert->report, convert->log))
         convert->has_warnings = true;
     if (guest_validate(convert->guest, false, err) != 0)
         return -1;

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -112,9 +113,13 @@ static bool report_wishes(const struct finish_wishes *wishes, const struct outco
     return is_done;
 }
 
-bool finish_wishes_apply(const struct finish_wishes *wishes, struct guest *guest, json_t *report,
-                         struct log *log)
+bool finish_wishes_apply(const struct finish_wishes *wishes, bool is_new, struct guest *guest,
+                         json_t *report, struct log *log)
 {
+    if (is_new && wishes->wishes.name[0]) {
+        free(guest->name);
+        guest->name = text_copy(wishes->wishes.name);
+    }
     struct outcome outcomes[GUEST_MAX_NICS + 1] = {{false, false}};
     for (size_t i = 0; i < guest->nic_count; i++) {
         size_t index = choose(wishes, &guest->nics[i]);

@@ -21,11 +21,12 @@ void finish_wishes_read(const json_t *inventory, struct finish_wishes *wishes,
                         struct definition_hints *hints, struct log *log);
 
 /*
- * Connects the guest's NICs; says in the report what was wanted and what came of it. An interface
- * is found by the agent's name for it, which a boot medium may have made, or else by the system's.
- * False: not everything could be done, and the log was warned.
+ * Names the guest, unless it has one since an earlier time; connects its NICs; says in the report
+ * what was wanted and what came of it. An interface is found by the agent's name for it, which a
+ * boot medium may have made, or else by the system's. False: not everything could be done, and the
+ * log was warned.
  */
-bool finish_wishes_apply(const struct finish_wishes *wishes, struct guest *guest, json_t *report,
-                         struct log *log);
+bool finish_wishes_apply(const struct finish_wishes *wishes, bool is_new, struct guest *guest,
+                         json_t *report, struct log *log);
 
 #endif

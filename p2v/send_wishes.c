@@ -24,5 +24,7 @@ int send_take_wishes(const struct send_options *options, struct wishes *wishes, 
                                       .networks = options->networks.items,
                                       .network_count = options->networks.count};
     *wishes = (struct wishes){.memory_bytes = 0};
+    if (options->name && wishes_set_name(wishes, options->name, err) != 0)
+        return error_wrap(err, "--name");
     return take(options->wishes ? options->wishes : &given, wishes, err);
 }

@@ -7,12 +7,23 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "base/text.h"
+#include "p2v/definition.h"
 #include "p2v/json.h"
 #include "p2v/nics.h"
 
 #include <string.h>
 
 /* --- one wish --- */
+
+int wishes_set_name(struct wishes *wishes, const char *name, struct error *err)
+{
+    AUTO(text) shown = {0};
+    text_add_escaped(&shown, name, strlen(name));
+    if (!definition_name_is_valid(name))
+        return error_set(err, 0, "'%.80s' is not the name of a guest", text_string(&shown));
+    memcpy(wishes->name, name, strlen(name) + 1);
+    return 0;
+}
 
 int wishes_set_memory(struct wishes *wishes, uint64_t bytes, struct error *err)
 {
@@ -84,6 +95,8 @@ int wishes_add_network(struct wishes *wishes, const char *text, struct error *er
 json_t *wishes_to_json(const struct wishes *wishes)
 {
     json_t *json = json_object(), *networks = json_array();
+    if (wishes->name[0])
+        json_set_text(json, "name", wishes->name);
     if (wishes->memory_bytes)
         json_set_bytes(json, "memory_bytes", wishes->memory_bytes);
     if (wishes->vcpus)
@@ -109,6 +122,14 @@ static bool leave_out(struct log *log, const struct error *cause)
 {
     log_warning(log, "left out of what the sender wants of the guest: %s", cause->text);
     return false;
+}
+
+static bool read_name(const json_t *name, struct wishes *wishes, struct log *log)
+{
+    struct error cause = {0};
+    if (!json_is_string(name) || wishes_set_name(wishes, json_string_value(name), &cause) == 0)
+        return true;
+    return leave_out(log, &cause);
 }
 
 static bool read_memory(const json_t *memory, struct wishes *wishes, struct log *log)
@@ -147,7 +168,8 @@ bool wishes_from_json(const json_t *wanted, struct wishes *wishes, struct log *l
     const json_t *networks = json_object_get(wanted, "networks");
     size_t count = json_array_size(networks);
     *wishes = (struct wishes){.memory_bytes = 0};
-    bool is_whole = read_memory(json_object_get(wanted, "memory_bytes"), wishes, log);
+    bool is_whole = read_name(json_object_get(wanted, "name"), wishes, log);
+    is_whole &= read_memory(json_object_get(wanted, "memory_bytes"), wishes, log);
     is_whole &= read_vcpus(json_object_get(wanted, "vcpus"), wishes, log);
     for (size_t i = 0; i < count && i < ARRAY_LENGTH(wishes->networks); i++)
         is_whole &= read_network(json_array_get(networks, i), wishes, log);

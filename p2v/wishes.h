@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What who sends a machine wants its guest to be, where that is not what the machine was: memory,
- * virtual CPUs, networks. From options and boot menus on the agent's side; `wanted` of the
+ * What who sends a machine wants its guest to be, where that is not what the machine was: name,
+ * memory, virtual CPUs, networks. From options and boot menus on the agent's side; `wanted` of the
  * inventory (docs/inventory.md) on its way; hostile on the server's side.
  */
 #ifndef P2V_WISHES_H
@@ -26,6 +26,7 @@ struct wished_network {
 };
 
 struct wishes {
+    char name[64];         /* "": as its system calls itself */
     uint64_t memory_bytes; /* 0: as the machine */
     unsigned vcpus;        /* 0: as the machine */
     struct wished_network networks[GUEST_MAX_NICS + 1];
@@ -33,6 +34,7 @@ struct wishes {
 };
 
 /* These check what a person has asked for; the error names it. */
+int wishes_set_name(struct wishes *wishes, const char *name, struct error *err);
 int wishes_set_memory(struct wishes *wishes, uint64_t bytes, struct error *err);
 int wishes_set_vcpus(struct wishes *wishes, unsigned count, struct error *err);
 

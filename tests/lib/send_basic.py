@@ -292,7 +292,7 @@ def test_wanted(folder):
         check(guest["memory_bytes"] == 3 << 30 and
               cpu["sockets"] * cpu["cores"] * cpu["threads"] == 6, "the guest is %s" % guest)
         check([n["network"] for n in guest["nics"]] == ["lab"], "the NICs are %s" % guest["nics"])
-        check(report["wanted"] == {"memory_bytes": 3 << 30, "vcpus": 6, "networks": [
+        check(report["wanted"] == {"name": "web", "memory_bytes": 3 << 30, "vcpus": 6, "networks": [
             {"nic": None, "network": "lab", "is_applied": True}]}, "said: %s" % report["wanted"])
 
         # Somebody has put it elsewhere since; an interface is wanted that it has not.

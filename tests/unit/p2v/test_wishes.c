@@ -42,15 +42,17 @@ static void test_wishes_travel_as_json(void **state)
     (void)state;
     struct wishes wishes = {.memory_bytes = 0}, read;
     struct error err = {0};
+    assert_int_equal(wishes_set_name(&wishes, "web01", &err), 0);
     assert_int_equal(wishes_set_memory(&wishes, 4 * GIB, &err), 0);
     assert_int_equal(wishes_set_vcpus(&wishes, 6, &err), 0);
     assert_int_equal(wishes_add_network(&wishes, "eth0:wired", &err), 0);
     assert_int_equal(wishes_add_network(&wishes, "lab-2", &err), 0);
     AUTO_JSON json = wishes_to_json(&wishes);
     AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
-    assert_string_equal(text, "{\"memory_bytes\":4294967296,\"vcpus\":6,\"networks\":"
-                              "[{\"nic\":\"eth0\",\"network\":\"wired\"},"
-                              "{\"nic\":null,\"network\":\"lab-2\"}]}");
+    assert_string_equal(text,
+                        "{\"name\":\"web01\",\"memory_bytes\":4294967296,\"vcpus\":6,\"networks\":"
+                        "[{\"nic\":\"eth0\",\"network\":\"wired\"},"
+                        "{\"nic\":null,\"network\":\"lab-2\"}]}");
     assert_true(wishes_from_json(json, &read, NULL));
     assert_memory_equal(&read, &wishes, sizeof(read));
 }
@@ -83,6 +85,9 @@ static void test_what_cannot_be_asked_for_is_named(void **state)
     assert_int_equal(wishes.network_count, 0);
     assert_int_equal(wishes_add_network(&wishes, name + 1, &err), 0);
     assert_int_equal(wishes_add_network(&wishes, "other", &err), -1);
+    assert_int_equal(wishes_set_name(&wishes, "../web", &err), -1);
+    assert_int_equal(wishes_set_name(&wishes, "", &err), -1);
+    assert_string_equal(wishes.name, "");
     assert_int_equal(wishes_set_memory(&wishes, 15 * MIB, &err), -1);
     assert_int_equal(wishes_set_memory(&wishes, GUEST_MAX_MEMORY + 1, &err), -1);
     assert_int_equal(wishes_set_vcpus(&wishes, 0, &err), -1);
@@ -111,6 +116,8 @@ static void test_wishes_that_make_no_sense_are_left_out(void **state)
     expect_nothing("{\"memory_bytes\": \"4G\", \"vcpus\": [], \"networks\": {}}", 0);
     expect_nothing("{\"memory_bytes\": 1.5, \"vcpus\": null, \"networks\": [1, \"lan\", {}]}", 0);
     expect_nothing("{\"networks\": [{\"nic\": 1, \"network\": \"lan\"}, {\"nic\": \"eth0\"}]}", 0);
+    expect_nothing("{\"name\": 5}", 0);
+    expect_nothing("{\"name\": \"a b\"}", 1);
     expect_nothing("{\"memory_bytes\": -1}", 1);
     expect_nothing("{\"memory_bytes\": 0}", 1);
     expect_nothing("{\"memory_bytes\": 9223372036854775807, \"vcpus\": 9223372036854775807}", 2);
@@ -165,7 +172,7 @@ static bool apply(const char *wanted, struct guest *guest, json_t *report, struc
     struct definition_hints hints = {.sockets = 2, .cores = 8, .threads = 2};
     AUTO_JSON inventory = crossed_inventory(wanted);
     finish_wishes_read(inventory, &wishes, &hints, log);
-    return finish_wishes_apply(&wishes, guest, report, log);
+    return finish_wishes_apply(&wishes, true, guest, report, log);
 }
 
 static void test_wished_network_goes_to_the_interface_that_the_agent_meant(void **state)
@@ -213,6 +220,22 @@ static void test_network_that_was_there_before_stays(void **state)
     guest_free(guest);
 }
 
+static void test_wished_name_is_the_guests_unless_it_has_been_there(void **state)
+{
+    (void)state;
+    struct finish_wishes wishes;
+    struct definition_hints hints = {.sockets = 0};
+    AUTO_JSON inventory = crossed_inventory("{\"name\": \"shop\"}");
+    AUTO_JSON report = json_object();
+    finish_wishes_read(inventory, &wishes, &hints, NULL);
+    for (int is_new = 0; is_new < 2; is_new++) {
+        struct guest *guest = crossed_guest();
+        assert_true(finish_wishes_apply(&wishes, is_new, guest, report, NULL));
+        assert_string_equal(guest->name, is_new ? "shop" : "web");
+        guest_free(guest);
+    }
+}
+
 static void test_wished_memory_and_cpus_stand_in_for_the_machines(void **state)
 {
     (void)state;
@@ -239,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_wished_network_goes_to_the_interface_that_the_agent_meant),
         cmocka_unit_test(test_wished_network_of_an_interface_that_is_not_there_is_a_warning),
         cmocka_unit_test(test_network_that_was_there_before_stays),
+        cmocka_unit_test(test_wished_name_is_the_guests_unless_it_has_been_there),
         cmocka_unit_test(test_wished_memory_and_cpus_stand_in_for_the_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
