@@ -266,6 +266,10 @@ int wire_data_decode(const uint8_t *payload, size_t length, struct wire_data *me
 #define WIRE_DATA_HEAD_SIZE (WIRE_HEADER_SIZE + 20 + 4 * WIRE_MAX_DATA)
 size_t wire_data_encode_head(const struct wire_data *message, uint8_t head[WIRE_DATA_HEAD_SIZE]);
 
+/* Where the chunks' bytes begin in a DATA payload of so many bytes, if they are as they are and all
+ * but the last are whole. */
+size_t wire_data_content_offset(size_t length);
+
 /* RESUME, PING, PONG: no payload. */
 void wire_empty_encode(enum wire_type type, struct text *out);
 

@@ -142,10 +142,12 @@ int wire_want_decode(const uint8_t *payload, size_t length, struct wire_want *me
     return reader_finish(&reader);
 }
 
+#define DATA_FIXED 20u /* in front of the lengths of the parts */
+
 size_t wire_data_encode_head(const struct wire_data *message, uint8_t head[WIRE_DATA_HEAD_SIZE])
 {
     uint8_t *payload = head + WIRE_HEADER_SIZE;
-    size_t size = 20 + 4u * message->count, total = size;
+    size_t size = DATA_FIXED + 4u * message->count, total = size;
 
     store_le64(payload, message->sequence);
     store_le64(payload + 8, message->first);
@@ -153,11 +155,18 @@ size_t wire_data_encode_head(const struct wire_data *message, uint8_t head[WIRE_
     payload[18] = (uint8_t)message->encoding;
     payload[19] = 0;
     for (unsigned i = 0; i < message->count; i++) {
-        store_le32(payload + 20 + 4u * i, message->parts[i].length);
+        store_le32(payload + DATA_FIXED + 4u * i, message->parts[i].length);
         total += message->parts[i].length;
     }
     wire_header_encode(&(struct wire_header){.length = (uint32_t)total, .type = WIRE_DATA}, head);
     return WIRE_HEADER_SIZE + size;
+}
+
+size_t wire_data_content_offset(size_t length)
+{
+    size_t behind = length > DATA_FIXED ? length - DATA_FIXED : 0;
+
+    return DATA_FIXED + 4 * div_round_up(behind, 4 + CHUNK_SIZE);
 }
 
 /* Of each chunk; or, joined, of all of them, and zeroes. */

@@ -35,8 +35,7 @@ static struct link *link_new(struct tls *tls, bool is_server, const char *addres
     memcpy(link->address, address, sizeof(link->address));
     pthread_mutex_init(&link->send_lock, NULL);
     link->sent_ms = clock_ms();
-    link->buffer = memory_new(1, EARLY_BUFFER);
-    link->size = EARLY_BUFFER;
+    link_memory_make(&link->buffer.memory, EARLY_BUFFER);
     link_set_max_payload(link, is_server ? WIRE_MAX_EARLY_PAYLOAD : WIRE_MAX_PAYLOAD);
     return link;
 }
@@ -232,12 +231,22 @@ static int protocol_error(struct error *err, const struct link *link, const char
     return -1;
 }
 
+static size_t bytes_held(const struct link *link)
+{
+    return link->buffer.end - link->buffer.start;
+}
+
+static const uint8_t *frame_start(const struct link *link)
+{
+    return link->buffer.memory.data + link->buffer.start;
+}
+
 /* 1: the next frame's header is there and allowed; 0: not there yet. */
 static int peek_header(const struct link *link, struct wire_header *header, struct error *err)
 {
-    if (link->end - link->start < WIRE_HEADER_SIZE)
+    if (bytes_held(link) < WIRE_HEADER_SIZE)
         return 0;
-    if (wire_header_decode(link->buffer + link->start, header, err) != 0)
+    if (wire_header_decode(frame_start(link), header, err) != 0)
         return -1;
     if (!(link->is_server ? wire_type_is_from_agent(header->type)
                           : wire_type_is_from_server(header->type)))
@@ -247,8 +256,8 @@ static int peek_header(const struct link *link, struct wire_header *header, stru
     return 1;
 }
 
-/* 1: a whole frame; 0: *needed bytes are needed for it. */
-static int take_frame(struct link *link, struct link_frame *frame, size_t *needed,
+/* 1: a whole frame; 0: what is awaited for it. */
+static int take_frame(struct link *link, struct link_frame *frame, struct link_awaited *awaited,
                       struct error *err)
 {
     struct wire_header header = {0};
@@ -256,53 +265,41 @@ static int take_frame(struct link *link, struct link_frame *frame, size_t *neede
 
     if (status < 0)
         return -1;
-    *needed = WIRE_HEADER_SIZE + (status ? header.length : 0);
-    if (status == 0 || link->end - link->start < *needed)
+    *awaited = (struct link_awaited){WIRE_HEADER_SIZE, LINK_ANY_PLACE};
+    if (status > 0)
+        *awaited = link_await(&header);
+    if (status == 0 || bytes_held(link) < awaited->needed)
         return 0;
     *frame = (struct link_frame){.type = header.type,
-                                 .payload = link->buffer + link->start + WIRE_HEADER_SIZE,
+                                 .payload = frame_start(link) + WIRE_HEADER_SIZE,
                                  .length = header.length};
-    link->start += *needed;
+    link->buffer.start += awaited->needed;
     return 1;
-}
-
-/* Makes room for a frame of so many bytes from `start` on, and for a little behind it. */
-static void make_room(struct link *link, size_t needed)
-{
-    size_t ahead = link->max_payload > WIRE_MAX_EARLY_PAYLOAD ? READ_AHEAD : 0;
-    size_t wanted = needed + ahead, held = link->end - link->start;
-
-    if (link->start > 0 && (held == 0 || link->start + wanted > link->size)) {
-        memmove(link->buffer, link->buffer + link->start, held);
-        link->start = 0;
-        link->end = held;
-    }
-    if (wanted > link->size) {
-        link->buffer = memory_grow(link->buffer, 1, wanted);
-        link->size = wanted;
-    }
 }
 
 /*
  * One wait for more. 1: there is more, or it is time to look again; 0: the other side closed. No
  * more is asked for than the frame and a little, so that hardly anything is moved to the front.
  */
-static int receive_more(struct link *link, size_t needed, int wait_ms, struct error *err)
+static int receive_more(struct link *link, const struct link_awaited *awaited, int wait_ms,
+                        struct error *err)
 {
-    make_room(link, needed);
-    size_t room = link->size - link->end;
-    size_t wanted = needed - (link->end - link->start) + READ_AHEAD;
+    struct link_buffer *buffer = &link->buffer;
+    size_t ahead = link->max_payload > WIRE_MAX_EARLY_PAYLOAD ? READ_AHEAD : 0;
     struct error local = {0};
 
-    long got = tls_read(link->tls, link->buffer + link->end, wanted < room ? wanted : room, wait_ms,
-                        &local);
+    link_buffer_make_room(buffer, awaited, ahead, WIRE_HEADER_SIZE + link->max_payload + ahead);
+    size_t room = buffer->memory.size - buffer->end;
+    size_t wanted = awaited->needed - bytes_held(link) + READ_AHEAD;
+    long got = tls_read(link->tls, buffer->memory.data + buffer->end, wanted < room ? wanted : room,
+                        wait_ms, &local);
     if (got > 0) {
-        link->end += (size_t)got;
+        buffer->end += (size_t)got;
         return 1;
     }
     if (got < 0 && local.errnum == ETIMEDOUT)
         return 1;
-    if (got == 0 && link->end == link->start)
+    if (got == 0 && bytes_held(link) == 0)
         return 0;
     if (got == 0)
         return error_set(err, EPROTO, "the connection was ended inside of a frame");
@@ -321,8 +318,8 @@ static int64_t silence_left(const struct link *link, int64_t began_ms, int silen
     return since_ms + silence_ms - clock_ms();
 }
 
-static int await_more(struct link *link, size_t needed, int64_t began_ms, int silence_ms,
-                      const atomic_bool *stop, struct error *err)
+static int await_more(struct link *link, const struct link_awaited *awaited, int64_t began_ms,
+                      int silence_ms, const atomic_bool *stop, struct error *err)
 {
     int64_t left_ms = silence_left(link, began_ms, silence_ms);
     int slice_ms = stop ? STOP_SLICE_MS : IDLE_SLICE_MS;
@@ -333,7 +330,7 @@ static int await_more(struct link *link, size_t needed, int64_t began_ms, int si
         return error_set(err, ETIMEDOUT, "nothing was heard for %d s", silence_ms / 1000);
     if (link_keep_alive(link, err) != 0 && clock_ms() - link->unsendable_ms > LAST_WORDS_MS)
         return -1;
-    return receive_more(link, needed, left_ms < slice_ms ? (int)left_ms : slice_ms, err);
+    return receive_more(link, awaited, left_ms < slice_ms ? (int)left_ms : slice_ms, err);
 }
 
 int link_receive(struct link *link, struct link_frame *frame, int silence_ms,
@@ -342,8 +339,8 @@ int link_receive(struct link *link, struct link_frame *frame, int silence_ms,
     int64_t began_ms = clock_ms();
 
     for (;;) {
-        size_t needed;
-        int status = take_frame(link, frame, &needed, err);
+        struct link_awaited awaited;
+        int status = take_frame(link, frame, &awaited, err);
         if (status < 0)
             return -1;
         if (status > 0 && frame->type != WIRE_PING && frame->type != WIRE_PONG)
@@ -353,10 +350,15 @@ int link_receive(struct link *link, struct link_frame *frame, int silence_ms,
                 link->owes_pong = true;
             continue;
         }
-        status = await_more(link, needed, began_ms, silence_ms, stop, err);
+        status = await_more(link, &awaited, began_ms, silence_ms, stop, err);
         if (status <= 0)
             return status;
     }
+}
+
+void link_take_memory(struct link *link, struct link_memory *memory)
+{
+    link_buffer_swap(&link->buffer, memory);
 }
 
 void link_shut(struct link *link)
@@ -370,6 +372,6 @@ void link_close(struct link *link)
         return;
     tls_close(link->tls);
     pthread_mutex_destroy(&link->send_lock);
-    free(link->buffer);
+    link_memory_fini(&link->buffer.memory);
     free(link);
 }

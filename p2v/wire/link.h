@@ -42,9 +42,9 @@ void link_set_max_payload(struct link *link, uint32_t bytes);
 
 /*
  * One or more whole encoded frames, sent at once. Waits while the other side does not read, as long
- * as something comes from it (PING) or is taken every WIRE_SILENCE_MS. After an error nothing can be
- * sent any more, and what came before the connection ended can be received for about a second: the
- * other side may have said why it hangs up.
+ * as something comes from it (PING) or is taken every WIRE_SILENCE_MS. After an error nothing can
+ * be sent any more, and what came before the connection ended can be received for about a second:
+ * the other side may have said why it hangs up.
  */
 int link_send(struct link *link, const void *frames, size_t length, struct error *err);
 
@@ -56,6 +56,21 @@ struct link_frame {
     const uint8_t *payload; /* borrowed until the next receive */
     size_t length;
 };
+
+/* From the beginning of a page on. {0} is none. */
+struct link_memory {
+    uint8_t *data;
+    size_t size;
+};
+void link_memory_make(struct link_memory *memory, size_t size); /* larger, without its content */
+void link_memory_fini(struct link_memory *memory);
+
+/*
+ * After link_receive: hands over the memory in which the frame is, which stays valid for as long as
+ * that; in exchange for `memory`, which may be {0}. The chunks of a large plain DATA frame lie at
+ * the beginning of a page.
+ */
+void link_take_memory(struct link *link, struct link_memory *memory);
 
 /*
  * The next frame. 1: there it is; 0: the other side closed cleanly; -1: cut, silent for

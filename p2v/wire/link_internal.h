@@ -6,7 +6,7 @@
 #define P2V_WIRE_LINK_INTERNAL_H
 
 #include "p2v/wire/address.h"
-#include "p2v/wire/link.h"
+#include "p2v/wire/link_buffer.h"
 
 #include <pthread.h>
 
@@ -20,9 +20,7 @@ struct link {
     _Atomic int64_t unsendable_ms; /* since when nothing can be sent any more; 0: all is well */
     atomic_bool owes_pong;
 
-    /* The receiver's: [start, end) was read and is not taken yet. */
-    uint8_t *buffer;
-    size_t start, end, size;
+    struct link_buffer buffer; /* the receiver's */
     uint32_t max_payload;
 };
 

@@ -246,6 +246,61 @@ static void test_large_and_small_frames_follow_each_other(void **state)
     drop_both(ends);
 }
 
+static void *send_pages(void *context)
+{
+    static uint8_t chunks[3][CHUNK_SIZE];
+    struct wire_data data = {.encoding = WIRE_PLAIN, .count = 3};
+    uint8_t head[WIRE_DATA_HEAD_SIZE];
+
+    for (unsigned i = 0; i < 8; i++) {
+        struct iovec parts[4];
+        data.sequence = i;
+        for (unsigned k = 0; k < 3; k++) {
+            memset(chunks[k], (int)(i + k), CHUNK_SIZE);
+            data.parts[k].length = k < 2 ? CHUNK_SIZE : 512 * (i + 1);
+            parts[1 + k] = (struct iovec){chunks[k], data.parts[k].length};
+        }
+        parts[0] = (struct iovec){head, wire_data_encode_head(&data, head)};
+        if (link_send_parts(context, parts, 4, NULL) != 0)
+            return NULL;
+    }
+    return context;
+}
+
+static void test_large_frames_begin_at_a_page_and_stay_where_they_are(void **state)
+{
+    struct link *ends[2];
+    struct link_memory kept[8] = {{0}};
+    struct wire_data data[8];
+    pthread_t thread;
+    void *result = NULL;
+
+    (void)state;
+    connect_both(ends);
+    link_set_max_payload(ends[1], WIRE_MAX_PAYLOAD);
+    pthread_create(&thread, NULL, send_pages, ends[0]);
+    for (unsigned i = 0; i < 8; i++) {
+        struct link_frame frame;
+        assert_receives(ends[1], WIRE_DATA, &frame);
+        assert_int_equal(wire_data_decode(frame.payload, frame.length, &data[i], NULL), 0);
+        link_take_memory(ends[1], &kept[i]);
+    }
+    pthread_join(thread, &result);
+    assert_ptr_equal(result, ends[0]);
+    for (unsigned i = 0; i < 8; i++) {
+        const uint8_t *content = data[i].parts[0].data;
+        assert_int_equal((uintptr_t)content % 4096, 0);
+        assert_true(content >= kept[i].data && content < kept[i].data + kept[i].size);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_ptr_equal(data[i].parts[k].data, content + (size_t)k * CHUNK_SIZE);
+            assert_int_equal(data[i].parts[k].data[0], i + k);
+            assert_int_equal(data[i].parts[k].data[data[i].parts[k].length - 1], i + k);
+        }
+        link_memory_fini(&kept[i]);
+    }
+    drop_both(ends);
+}
+
 /* Frames in pieces: a header cut in two, a payload one byte at a time. */
 static void test_frames_in_pieces_are_put_together(void **state)
 {
@@ -573,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_a_wrong_pin_is_told_as_such),
         cmocka_unit_test(test_frames_cross_and_both_sides_know_each_other),
         cmocka_unit_test(test_large_and_small_frames_follow_each_other),
+        cmocka_unit_test(test_large_frames_begin_at_a_page_and_stay_where_they_are),
         cmocka_unit_test(test_frames_in_pieces_are_put_together),
         cmocka_unit_test(test_frames_too_large_before_admission_are_refused_and_taken_after),
         cmocka_unit_test(test_frames_unknown_from_the_wrong_side_or_of_a_bad_length_are_refused),
