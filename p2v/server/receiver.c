@@ -108,16 +108,21 @@ static void set_unknown(struct receiver *receiver, uint64_t first, size_t count)
     }
 }
 
-static int put_content(struct receiver *receiver, uint64_t first, size_t count,
-                       const struct chunk_name *names, const void *data, size_t length,
-                       struct error *err)
+/* What is there now stops being true. */
+static int begin_put(struct receiver *receiver, uint64_t first, size_t count,
+                     struct ledger_entry *before, struct error *err)
 {
-    if (ledger_forget(receiver->ledger, first, count, NULL, err) < 0)
+    if (ledger_get(receiver->ledger, first, count, before, err) < 0)
         return -1;
-    if (image_write(receiver->image, first * CHUNK_SIZE, data, length, err) < 0) {
-        set_unknown(receiver, first, count);
-        return -1;
-    }
+    int result = ledger_forget(receiver->ledger, first, count, NULL, err);
+    if (result < 0)
+        count_change(receiver, first, count, before);
+    return result;
+}
+
+static int set_names(struct receiver *receiver, uint64_t first, size_t count,
+                     const struct chunk_name *names, struct error *err)
+{
     for (size_t i = 0; i < count; i++) {
         const struct ledger_entry entry = {.state = LEDGER_DATA, .name = names[i]};
 
@@ -127,16 +132,17 @@ static int put_content(struct receiver *receiver, uint64_t first, size_t count,
     return 0;
 }
 
-/* The same, counted. At most WIRE_MAX_OFFER chunks. */
-static int put(struct receiver *receiver, uint64_t first, size_t count,
-               const struct chunk_name *names, const void *data, size_t length, struct error *err)
+/* The image was written, or that failed with `written`. */
+static int end_put(struct receiver *receiver, uint64_t first, size_t count,
+                   const struct chunk_name *names, const struct ledger_entry *before, int written,
+                   struct error *err)
 {
-    struct ledger_entry before[WIRE_MAX_OFFER];
-    int result;
+    int result = written;
 
-    if (ledger_get(receiver->ledger, first, count, before, err) < 0)
-        return -1;
-    result = put_content(receiver, first, count, names, data, length, err);
+    if (written < 0)
+        set_unknown(receiver, first, count);
+    else
+        result = set_names(receiver, first, count, names, err);
     count_change(receiver, first, count, before);
     note_skipped(receiver, first, count, false);
     return result;
@@ -165,10 +171,20 @@ int receiver_store(struct receiver *receiver, uint64_t first, size_t count,
     if (length != range_bytes(receiver, first, count))
         return error_set(err, EPROTO, "%s: %zu bytes for %zu chunks", receiver->image_name, length,
                          count);
-    if (put(receiver, first, count, names, data, length, err) < 0)
+    struct ledger_entry before[WIRE_MAX_OFFER];
+
+    pthread_mutex_lock(&receiver->lock);
+    int result = begin_put(receiver, first, count, before, err);
+    pthread_mutex_unlock(&receiver->lock);
+    if (result < 0)
         return -1;
-    atomic_fetch_add(&receiver->stored_bytes, length);
-    return 0;
+    result = image_write(receiver->image, first * CHUNK_SIZE, data, length, err);
+    pthread_mutex_lock(&receiver->lock);
+    result = end_put(receiver, first, count, names, before, result, err);
+    pthread_mutex_unlock(&receiver->lock);
+    if (result == 0)
+        atomic_fetch_add(&receiver->stored_bytes, length);
+    return result;
 }
 
 /* --- offers --------------------------------------------------------------------------------- */
@@ -183,9 +199,15 @@ struct copies {
 static int put_copies(struct receiver *receiver, struct copies *copies,
                       const struct chunk_name *names, struct error *err)
 {
+    struct ledger_entry before[WIRE_MAX_OFFER];
+
     if (copies->count == 0)
         return 0;
-    if (put(receiver, copies->first, copies->count, names, copies->buffer, copies->length, err) < 0)
+    if (begin_put(receiver, copies->first, copies->count, before, err) < 0)
+        return -1;
+    int written = image_write(receiver->image, copies->first * CHUNK_SIZE, copies->buffer,
+                              copies->length, err);
+    if (end_put(receiver, copies->first, copies->count, names, before, written, err) < 0)
         return -1;
     atomic_fetch_add(&receiver->copied_bytes, copies->length);
     copies->count = copies->length = 0;
@@ -268,6 +290,7 @@ int receiver_offer(struct receiver *receiver, uint64_t first, size_t count,
         check_names(receiver, first, count, names, err) < 0)
         return -1;
     memset(wanted, 0, div_round_up(count, 8));
+    pthread_mutex_lock(&receiver->lock);
     result = answer(receiver, &copies, first, count, names, wanted, err);
     free(copies.buffer);
     if (result == 0)
@@ -275,6 +298,7 @@ int receiver_offer(struct receiver *receiver, uint64_t first, size_t count,
     note_skipped(receiver, first, count, false);
     if (result == 0)
         receiver_cover(receiver, first, count);
+    pthread_mutex_unlock(&receiver->lock);
     return result;
 }
 
@@ -351,13 +375,9 @@ static int set_unreadable(struct receiver *receiver, uint64_t first, uint64_t co
     return 0;
 }
 
-int receiver_run(struct receiver *receiver, uint64_t first, uint64_t count, enum chunk_state state,
-                 struct error *err)
+static int run(struct receiver *receiver, uint64_t first, uint64_t count, enum chunk_state state,
+               struct error *err)
 {
-    if (check(receiver, first, count, err) < 0)
-        return -1;
-    if (state == CHUNK_DATA)
-        return error_set(err, EINVAL, "%s: a run of data", receiver->image_name);
     if (clear_all(receiver, first, count, err) < 0)
         return -1;
     note_skipped(receiver, first, count, state == CHUNK_SKIPPED);
@@ -367,13 +387,28 @@ int receiver_run(struct receiver *receiver, uint64_t first, uint64_t count, enum
     return 0;
 }
 
+int receiver_run(struct receiver *receiver, uint64_t first, uint64_t count, enum chunk_state state,
+                 struct error *err)
+{
+    if (check(receiver, first, count, err) < 0)
+        return -1;
+    if (state == CHUNK_DATA)
+        return error_set(err, EINVAL, "%s: a run of data", receiver->image_name);
+    pthread_mutex_lock(&receiver->lock);
+    int result = run(receiver, first, count, state, err);
+    pthread_mutex_unlock(&receiver->lock);
+    return result;
+}
+
 /* --- stable storage --------------------------------------------------------------------------- */
 
 void receiver_seal(struct receiver *receiver)
 {
-    pool_sources_close(&receiver->sources);
     pthread_mutex_lock(&receiver->commit_lock);
+    pthread_mutex_lock(&receiver->lock);
+    pool_sources_close(&receiver->sources);
     ledger_seal(receiver->ledger);
+    pthread_mutex_unlock(&receiver->lock);
     pthread_mutex_unlock(&receiver->commit_lock);
 }
 
@@ -408,7 +443,9 @@ int receiver_commit(struct receiver *receiver, struct error *err)
 
 void receiver_digest(struct receiver *receiver, struct disksum *digest)
 {
+    pthread_mutex_lock(&receiver->lock);
     *digest = receiver->digest;
+    pthread_mutex_unlock(&receiver->lock);
 }
 
 void receiver_get_counts(const struct receiver *receiver, struct receiver_counts *counts)

@@ -2,7 +2,8 @@
  *
  * One disk being received: its image, its ledger, and the answer to 'do you have this chunk?'. No
  * network and no protocol: the session (p2v/server/disk_session.h) calls it. Used by one thread,
- * except as said.
+ * except as said; a second may be in receiver_store, for chunks that no other call is about until
+ * that has returned.
  *
  * A chunk is there when the ledger says that this machine's image holds that name at that place
  * (the agent's word for its own disk), or when some machine of the pool holds it: then its content

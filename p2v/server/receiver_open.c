@@ -70,6 +70,7 @@ static struct receiver *receiver_new(const struct receiver_options *options)
     receiver->pool = options->pool;
     receiver->log = options->log;
     pthread_mutex_init(&receiver->commit_lock, NULL);
+    pthread_mutex_init(&receiver->lock, NULL);
     return receiver;
 }
 
@@ -85,6 +86,7 @@ void receiver_close(struct receiver *receiver)
     if (receiver->folder_fd >= 0)
         close(receiver->folder_fd);
     pthread_mutex_destroy(&receiver->commit_lock);
+    pthread_mutex_destroy(&receiver->lock);
     free(receiver->folder);
     free(receiver->base_folder);
     free(receiver->image_name);

@@ -63,14 +63,18 @@ struct receiver {
     struct log *log;
 
     struct image *image;
+
+    /* Lock order: commit_lock (sealing and committing take turns), lock. Writing content holds
+     * neither: receiver.h says what must not happen meanwhile. */
+    pthread_mutex_t commit_lock;
+    pthread_mutex_t lock; /* setting and getting of the ledger, and what follows */
     struct ledger *ledger;
     struct disksum digest;  /* over what the ledger says now */
     struct extents skipped; /* bytes */
     struct receiver_cover cover;
     struct pool_sources sources;
 
-    pthread_mutex_t commit_lock; /* sealing and committing take turns */
-    _Atomic bool has_failed;     /* what a sync could not write is lost: only opening anew helps */
+    _Atomic bool has_failed; /* what a sync could not write is lost: only opening anew helps */
     _Atomic uint64_t stored_bytes, had_bytes, copied_bytes, unreadable_chunks;
 };
 
