@@ -50,10 +50,12 @@ static unsigned count_ready(struct disk_pipeline *pipeline, uint64_t *bytes)
         return count_joined(pipeline, first, room, bytes);
     for (; count < limit; count++) {
         const struct piece *piece = pipeline_piece(pipeline, pipeline->send_at + count);
-        if (!is_next(first, piece, count) || *bytes + piece->length > room || piece->joined)
+        if (!is_next(first, piece, count) || *bytes + piece->length > room)
             break;
-        if (piece->state != PIECE_READY)
+        if (piece->state != PIECE_READY) /* the rest of it is its compressor's */
             return 0;
+        if (piece->joined)
+            break;
         *bytes += piece->length;
     }
     return count;
