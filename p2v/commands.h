@@ -16,6 +16,9 @@ extern const struct command command_send;
 extern const struct command command_serve, command_finish;
 extern const struct command command_token, command_status, command_approve;
 
+/* The agent's boot media. */
+extern const struct command command_make_iso, command_make_pxe;
+
 /* cmd_list.c */
 extern const struct command command_formats, command_filesystems, command_fixers, command_targets;
 
