@@ -192,6 +192,9 @@ int send_map(void *context, struct extents *used, struct error *err)
     struct layout layout = {0};
     if (!disk->live.is_live)
         return extents_add_all(used, &disk->source.layout.used, 0, err);
+    int held = send_snapshot_map(disk, used, err);
+    if (held != 0)
+        return held > 0 ? 0 : -1;
     send_hold(disk->send);
     live_source_drop(disk->live_source);
     int result = layout_read(disk->source.block, &layout, NULL, err);

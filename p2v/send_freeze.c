@@ -13,6 +13,9 @@
  */
 #define MAP_LIMIT_SECONDS 20
 
+/* Snapshots begin at once; what is in use beside them is read meanwhile. */
+#define MOMENT_LIMIT_SECONDS 60
+
 /* --final: the services were stopped, or somebody has decided that they wait. */
 #define FINAL_LIMIT_SECONDS (6 * 3600)
 
@@ -111,6 +114,24 @@ void send_thaw(void *context)
         send->result.consistency = WIRE_NOT_CONSISTENT;
     send->is_frozen = false;
     pthread_mutex_unlock(&send->freezing);
+}
+
+int send_freeze_moment(void *context, struct error *err)
+{
+    struct send *send = context;
+    pthread_mutex_lock(&send->freezing);
+    int result = freeze(send, MOMENT_LIMIT_SECONDS, &send->log, err);
+    if (result != 1)
+        pthread_mutex_unlock(&send->freezing);
+    return result;
+}
+
+bool send_thaw_moment(void *context)
+{
+    struct send *send = context;
+    bool is_intact = thaw(send, &send->log);
+    pthread_mutex_unlock(&send->freezing);
+    return is_intact;
 }
 
 /* Where it cannot be had the map has doubts, and is whole. What went wrong is told once, later. */

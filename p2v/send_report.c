@@ -119,6 +119,7 @@ static json_t *common_json(struct send *send)
     for (size_t i = 0; i < send->disk_count; i++)
         json_array_append_new(disks, disk_json(send, i));
     json_object_set_new(json, "disks", disks);
+    json_object_set_new(json, "snapshots", send_snapshots_json(send));
     json_object_set_new(json, "warnings", warnings_json(send->console));
     return json;
 }

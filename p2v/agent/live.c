@@ -200,13 +200,19 @@ static void take_hidden(const char *root, const struct mount_line *mount, struct
 
 /* --- other users --- */
 
-static bool is_swap(const char *root, const struct live_device *device)
+static bool is_swap(const char *root, const char *name)
 {
     AUTO_FREE char *swaps = inventory_text(root, "/proc/swaps");
-    AUTO_FREE char *path = text_format("/dev/%s ", device->name);
-    AUTO_FREE char *mapped = inventory_text(root, "/sys/class/block/%s/dm/name", device->name);
+    AUTO_FREE char *path = text_format("/dev/%s ", name);
+    AUTO_FREE char *mapped = inventory_text(root, "/sys/class/block/%s/dm/name", name);
     AUTO_FREE char *mapped_path = text_format("/dev/mapper/%s ", mapped);
     return strstr(swaps, path) || (mapped[0] && strstr(swaps, mapped_path));
+}
+
+bool live_is_swap(const char *root, unsigned major, unsigned minor)
+{
+    AUTO_FREE char *name = inventory_link_name(root, "/sys/dev/block/%u:%u", major, minor);
+    return is_swap(root, name);
 }
 
 /* Held by somebody: the kernel gives a device for itself to one user only. */
@@ -251,7 +257,7 @@ static void find_other_users(const char *root, const struct live_devices *device
 {
     for (size_t i = 0; i < devices->count && !root[0] && !live->is_unknown; i++) {
         const struct live_device *device = &devices->items[i];
-        if (device->has_holders || has_claimed_parts(root, device) || is_swap(root, device) ||
+        if (device->has_holders || has_claimed_parts(root, device) || is_swap(root, device->name) ||
             !is_claimed(device) || is_mounted_somehow(root, device))
             continue;
         live->is_unknown = live->is_live = true;

@@ -38,4 +38,7 @@ struct live {
 int live_read(const char *root, unsigned major, unsigned minor, struct live *live,
               struct live_mounts *mounts, struct error *err);
 
+/* The block device is swapped to. */
+bool live_is_swap(const char *root, unsigned major, unsigned minor);
+
 #endif

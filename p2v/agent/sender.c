@@ -3,6 +3,7 @@
  * A machine from the first connection to the server's word that it has everything:
  *
  *     all disks ── pass 0 ──► live disks, while it pays ── pass n ──► frozen: last pass ──► FINISH
+ *         └────── pass 0, from snapshots of one moment: the last ──────────────────────────►
  */
 #include "p2v/agent/sender.h"
 
@@ -211,10 +212,48 @@ static int send_live(struct sender_run *run, const struct pass_sum *first, struc
     return has_live(run) ? send_last_pass(run, &now, err) : 0;
 }
 
+/* Who waits for an approval waits long, and is not to hold anything meanwhile. */
+static int await_session(struct sender_run *run, struct error *err)
+{
+    for (;;) {
+        struct sender_control_state control;
+        sender_control_look(run->control, &control);
+        if (control.is_open)
+            return 0;
+        if (sender_check(run, err) != 0)
+            return -1;
+        sender_tick(run);
+        sender_control_wait(run->control, LOOK_MS);
+    }
+}
+
+/* All disks, the live ones as of one moment. 1: done; 0: they were not, or did not stay so; -1. */
+static int send_held(struct sender_run *run, bool is_first, struct error *err)
+{
+    struct pass_sum sum;
+    const struct sender_options *options = run->options;
+    if (!options->hold || !options->is_held || !has_live(run))
+        return 0;
+    if (is_first && await_session(run, err) != 0)
+        return -1;
+    bool is_held = is_first ? options->hold(options->context) : options->is_held(options->context);
+    if (!is_held)
+        return 0;
+    if (send_pass(run, false, true, true, &sum, err) != 0)
+        return -1;
+    if (!options->is_held(options->context))
+        return 0;
+    run->result->consistency = WIRE_FROZEN;
+    return 1;
+}
+
 static int send_all(struct sender_run *run, struct error *err)
 {
     struct pass_sum first;
     run->result->consistency = WIRE_AT_REST;
+    int held = send_held(run, true, err);
+    if (held != 0)
+        return held > 0 ? 0 : -1;
     if (run->options->max_passes == 1 && has_live(run)) {
         if (send_pass(run, false, false, true, &first, err) != 0)
             return -1;
@@ -310,6 +349,11 @@ static bool is_told_all(struct sender_run *run, unsigned generation)
 static int send_again(struct sender_run *run, struct error *err)
 {
     struct pass_sum sum = {0};
+    int held = send_held(run, false, err);
+    if (held < 0)
+        return -1;
+    if (held > 0)
+        return fill_result(run, err) == 0 ? check_disks(run, err) : -1;
     if (has_live(run) &&
         (send_pass(run, false, false, true, &sum, err) != 0 || send_last_pass(run, &sum, err) != 0))
         return -1;

@@ -87,6 +87,15 @@ struct sender_options {
     int (*freeze)(void *context, struct error *err);
     void (*thaw)(void *context);
 
+    /*
+     * Live disks, in sender_run's thread and while nothing is read. hold: asked once the server is
+     * there, before the first pass: true when the maps and all that is read from now on are of one
+     * moment (snapshots). is_held: asked after a pass, whether all that was read since was. Then
+     * that pass was the last one; otherwise all goes on as if hold had been false. NULL: cannot.
+     */
+    bool (*hold)(void *context);
+    bool (*is_held)(void *context);
+
     /* For people; from any thread, ten times a second at most each. */
     void (*progress)(void *context, size_t disk, const struct sender_progress *progress);
     void (*stage)(void *context, const char *machine, enum wire_stage stage, const char *text);
