@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The boot medium's network: what the command line may say, what a DHCP server may say, what is
+ * said to a person, and, with an `ip` and an `udhcpc` that only write down how they were called,
+ * what is set up. The real ones are in tests/integration/boot-network.sh.
+ */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/own.h"
+#include "base/text.h"
+#include "fake_root.h"
+#include "p2v/agent/inventory_file.h"
+#include "p2v/boot/network_private.h"
+
+/* --- rehost.net= --- */
+
+static struct boot_net_entry parsed(const char *value)
+{
+    struct boot_net_entry entry;
+    struct error err = {0};
+    if (boot_network_parse(value, &entry, &err) != 0)
+        fail_msg("%s: %s", value, err.text);
+    return entry;
+}
+
+static void check_refused(const char *value, const char *words)
+{
+    struct boot_net_entry entry;
+    struct error err = {0};
+    if (boot_network_parse(value, &entry, &err) == 0)
+        fail_msg("taken: %s", value);
+    if (!strstr(err.text, words))
+        fail_msg("%s: %s", value, err.text);
+}
+
+static void test_dhcp_on_a_link(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry = parsed("eno1,dhcp");
+    assert_string_equal(entry.link, "eno1");
+    assert_true(entry.is_dhcp);
+    assert_int_equal(entry.vlan + entry.member_count, 0);
+}
+
+static void test_static_by_name_or_mac(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry = parsed("eno1,192.0.2.5/24,gw=192.0.2.1,dns=192.0.2.53,dns=::1:5");
+    assert_false(entry.is_dhcp);
+    assert_string_equal(entry.address, "192.0.2.5/24");
+    assert_string_equal(entry.gateway, "192.0.2.1");
+    assert_string_equal(entry.dns[0], "192.0.2.53");
+    assert_string_equal(entry.dns[1], "::1:5");
+    assert_string_equal(entry.dns[2], "");
+    entry = parsed("52:54:00:AB:cd:ef,2001:db8::5/64,gw=2001:db8::1");
+    assert_string_equal(entry.link, "");
+    assert_string_equal(entry.mac, "52:54:00:ab:cd:ef");
+    assert_string_equal(entry.address, "2001:db8::5/64");
+}
+
+static void test_a_link_need_not_be_named(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry = parsed("192.0.2.5/24,gw=192.0.2.1");
+    assert_string_equal(entry.link, "");
+    assert_string_equal(entry.mac, "");
+    assert_true(parsed("dhcp").is_dhcp);
+}
+
+static void test_vlans_stand_behind_a_dot(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry = parsed("eno1.42,dhcp");
+    assert_string_equal(entry.link, "eno1");
+    assert_int_equal(entry.vlan, 42);
+    entry = parsed("52:54:00:ab:cd:ef.7,dhcp");
+    assert_string_equal(entry.mac, "52:54:00:ab:cd:ef");
+    assert_int_equal(entry.vlan, 7);
+    check_refused("eno1.0,dhcp", "VLAN");
+    check_refused("eno1.4095,dhcp", "VLAN");
+    check_refused("eno1.000001,dhcp", "VLAN");
+}
+
+static void test_bonds_have_members_and_a_mode(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry = parsed("bond0:eno1+eno2:802.3ad,dhcp");
+    assert_string_equal(entry.link, "bond0");
+    assert_int_equal(entry.member_count, 2);
+    assert_string_equal(entry.members[0], "eno1");
+    assert_string_equal(entry.members[1], "eno2");
+    assert_string_equal(entry.bond_mode, "802.3ad");
+    entry = parsed("bond0.42:52:54:00:00:00:01+52:54:00:00:00:02:active-backup,192.0.2.5/24");
+    assert_int_equal(entry.vlan, 42);
+    assert_string_equal(entry.members[1], "52:54:00:00:00:02");
+    assert_string_equal(entry.bond_mode, "active-backup");
+    assert_string_equal(parsed("bond0:eno1+eno2,dhcp").bond_mode, "");
+    check_refused("bond0:eno1+eno2:fastest,dhcp", "mode");
+    check_refused("bond0:+eno2,dhcp", "not an interface");
+    check_refused("bond0:,dhcp", "not an interface");
+    check_refused("bond0:a+b+c+d+e+f+g+h+i,dhcp", "more than 8");
+}
+
+static void test_what_cannot_be_is_refused_by_name(void **state)
+{
+    (void)state;
+    check_refused("", "neither an interface nor a MAC");
+    check_refused("eno1", "neither dhcp nor ADDRESS/PREFIX");
+    check_refused("eno1,", "no ADDRESS/PREFIX");
+    check_refused("eno1,192.0.2.5", "no ADDRESS/PREFIX");
+    check_refused("eno1,192.0.2.5/33", "no ADDRESS/PREFIX");
+    check_refused("eno1,192.0.2.5/0", "no ADDRESS/PREFIX");
+    check_refused("eno1,224.0.0.1/24", "no ADDRESS/PREFIX");
+    check_refused("eno1,127.0.0.1/8", "no ADDRESS/PREFIX");
+    check_refused("eno1,dhcp,192.0.2.5/24", "there is one address");
+    check_refused("eno1,192.0.2.5/24,gw=192.0.3.1", "the gateway 192.0.3.1 is not in 192.0.2.0/24");
+    check_refused("eno1,192.0.2.5/24,gw=2001:db8::1", "is not in");
+    check_refused("eno1,192.0.2.5/24,gw=here", "gw='here'");
+    check_refused("eno1,dhcp,gw=192.0.2.1", "gw= with dhcp");
+    check_refused("eno1,dhcp,dns=one", "dns='one'");
+    check_refused("eno1,dhcp,dns=1.1.1.1,dns=1.1.1.2,dns=1.1.1.3,dns=1.1.1.4", "more than 3");
+    check_refused("an-interface-too-long,dhcp", "neither an interface");
+    check_refused("-h,dhcp", "neither an interface");
+    check_refused("eno1;reboot,dhcp", "neither an interface");
+    check_refused("../../etc,dhcp", "neither an interface");
+    assert_string_equal(parsed("eno1,192.0.2.5/32,gw=192.0.3.1").gateway, "192.0.3.1");
+}
+
+/* --- ip= --- */
+
+static struct boot_net_entry parsed_ip(const char *value)
+{
+    struct boot_net_entry entry;
+    struct error err = {0};
+    if (boot_network_parse_ip(value, &entry, &err) != 0)
+        fail_msg("%s: %s", value, err.text);
+    return entry;
+}
+
+static void test_ip_of_one_word_is_dhcp_everywhere(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"dhcp", "on", "any", "both", "off", "none", ":::::", ""};
+    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
+        struct boot_net_entry entry = parsed_ip(words[i]);
+        assert_true(entry.is_dhcp);
+        assert_string_equal(entry.link, "");
+    }
+}
+
+static void test_ip_of_the_kernel(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry =
+        parsed_ip("192.0.2.5:192.0.2.9:192.0.2.1:255.255.255.0:web:eth0:off:192.0.2.53:192.0.2.54");
+    assert_string_equal(entry.link, "eth0");
+    assert_string_equal(entry.address, "192.0.2.5/24");
+    assert_string_equal(entry.gateway, "192.0.2.1");
+    assert_string_equal(entry.dns[0], "192.0.2.53");
+    assert_string_equal(entry.dns[1], "192.0.2.54");
+    assert_false(entry.is_dhcp);
+    entry = parsed_ip(":::::eth1:dhcp");
+    assert_string_equal(entry.link, "eth1");
+    assert_true(entry.is_dhcp);
+    assert_string_equal(parsed_ip("192.168.7.5::::::").address, "192.168.7.5/24");
+    assert_string_equal(parsed_ip("10.1.2.3").address, "10.1.2.3/8");
+    assert_string_equal(parsed_ip("192.0.2.5:::28").address, "192.0.2.5/28");
+}
+
+static void test_ip_as_dracut_has_it(void **state)
+{
+    (void)state;
+    struct boot_net_entry entry = parsed_ip("eno1:dhcp");
+    assert_string_equal(entry.link, "eno1");
+    assert_true(entry.is_dhcp);
+}
+
+static void test_ip_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "192.0.2.5::192.0.3.1:255.255.255.0",
+        "192.0.2.5:::255.0.255.0",
+        "300.0.2.5",
+        "192.0.2.5:::99",
+        ":::::eth0:perhaps",
+        ":::::/dev/eth0:dhcp",
+        "[2001:db8::5]::::eth0",
+        "1.2.3.4:::::::::::::",
+        "192.0.2.5::gateway",
+        ":::::eth0:dhcp:dns",
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+        struct boot_net_entry entry;
+        struct error err = {0};
+        if (boot_network_parse_ip(bad[i], &entry, &err) != -1)
+            fail_msg("taken: %s", bad[i]);
+        assert_true(err.text[0] != '\0');
+    }
+}
+
+/* --- plans --- */
+
+static void test_a_plan_is_made_of_both_parameters(void **state)
+{
+    (void)state;
+    struct boot_settings settings;
+    struct boot_net_plan plan;
+    struct error err = {0};
+    assert_int_equal(boot_settings_parse("rehost.net=eno1,dhcp ip=:::::eth1:dhcp "
+                                         "rehost.server=[2001:db8::7]:7000",
+                                         &settings, &err),
+                     0);
+    assert_int_equal(boot_network_plan(&settings, &plan, &err), 0);
+    assert_int_equal(plan.count, 2);
+    assert_string_equal(plan.entries[0].link, "eno1");
+    assert_string_equal(plan.entries[1].link, "eth1");
+    assert_string_equal(plan.server, "2001:db8::7");
+    boot_settings_fini(&settings);
+}
+
+static void test_ip_dhcp_is_what_is_done_anyway(void **state)
+{
+    (void)state;
+    struct boot_settings settings;
+    struct boot_net_plan plan;
+    assert_int_equal(boot_settings_parse("ip=dhcp", &settings, NULL), 0);
+    assert_int_equal(boot_network_plan(&settings, &plan, NULL), 0);
+    assert_int_equal(plan.count, 0);
+    boot_settings_fini(&settings);
+}
+
+static void test_a_bad_plan_names_its_parameter(void **state)
+{
+    (void)state;
+    struct boot_settings settings;
+    struct boot_net_plan plan;
+    struct error err = {0};
+    assert_int_equal(boot_settings_parse("rehost.net=eno1", &settings, NULL), 0);
+    assert_int_equal(boot_network_plan(&settings, &plan, &err), -1);
+    assert_true(text_starts_with(err.text, "rehost.net: "));
+    boot_settings_fini(&settings);
+}
+
+/* --- addresses --- */
+
+static void test_networks_are_counted_in_bits(void **state)
+{
+    (void)state;
+    char network[64];
+    assert_true(network_contains("192.0.2.5/24", "192.0.2.255"));
+    assert_false(network_contains("192.0.2.5/24", "192.0.3.1"));
+    assert_true(network_contains("192.0.2.129/25", "192.0.2.200"));
+    assert_false(network_contains("192.0.2.129/25", "192.0.2.1"));
+    assert_true(network_contains("2001:db8::5/64", "2001:db8::ffff:1"));
+    assert_false(network_contains("2001:db8::5/64", "192.0.2.1"));
+    network_of("192.0.2.201/26", network, sizeof(network));
+    assert_string_equal(network, "192.0.2.192/26");
+    assert_int_equal(network_mask_bits("255.255.255.255"), 32);
+    assert_int_equal(network_mask_bits("255.255.240.0"), 20);
+    assert_int_equal(network_mask_bits("128.0.0.0"), 1);
+    assert_int_equal(network_mask_bits("0.0.0.0"), -1);
+    assert_int_equal(network_mask_bits("255.0.255.0"), -1);
+    assert_int_equal(network_mask_bits("24"), -1);
+}
+
+/* --- leases --- */
+
+static void test_a_lease_is_an_address_with_its_network(void **state)
+{
+    (void)state;
+    struct network_lease lease;
+    assert_true(network_lease_parse("ip=192.0.2.17\nmask=24\nsubnet=255.255.255.0\n"
+                                    "router=192.0.2.1 192.0.2.2\ndns=192.0.2.53 192.0.2.54\n",
+                                    &lease));
+    assert_string_equal(lease.address, "192.0.2.17/24");
+    assert_string_equal(lease.gateway, "192.0.2.1");
+    assert_string_equal(lease.dns[0], "192.0.2.53");
+    assert_string_equal(lease.dns[1], "192.0.2.54");
+    assert_string_equal(lease.dns[2], "");
+    assert_true(network_lease_parse("ip=192.0.2.17\nsubnet=255.255.240.0\n", &lease));
+    assert_string_equal(lease.address, "192.0.2.17/20");
+    assert_string_equal(lease.gateway, "");
+}
+
+static void test_a_lease_that_is_none_gives_nothing(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "ip=\nmask=24\n",
+        "ip=127.0.0.1\nmask=8\n",
+        "ip=255.255.255.255\nmask=24\n",
+        "ip=2001:db8::5\nmask=64\n",
+        "ip=192.0.2.17;reboot\nmask=24\n",
+        "ip=192.0.2.17\nmask=33\n",
+        "router=192.0.2.1\n",
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+        struct network_lease lease, nothing = {0};
+        if (network_lease_parse(bad[i], &lease))
+            fail_msg("taken: %s", bad[i]);
+        assert_memory_equal(&lease, &nothing, sizeof(lease));
+    }
+}
+
+static void test_words_of_a_lease_that_are_no_addresses_are_left_out(void **state)
+{
+    (void)state;
+    struct network_lease lease;
+    assert_true(network_lease_parse(
+        "ip=192.0.2.17\nmask=24\nrouter=`reboot`\ndns=-h $(x) 192.0.2.53 0.0.0.0\n", &lease));
+    assert_string_equal(lease.gateway, "");
+    assert_string_equal(lease.dns[0], "192.0.2.53");
+    assert_string_equal(lease.dns[1], "");
+}
+
+static void set_lease_variables(void)
+{
+    setenv("interface", "eno1", 1);
+    setenv("ip", "192.0.2.17", 1);
+    setenv("mask", "24", 1);
+    setenv("router", "192.0.2.1", 1);
+    setenv("dns", "192.0.2.53\n192.0.2.54", 1);
+}
+
+static void test_the_call_of_udhcpc_writes_its_lease_and_takes_it_away(void **state)
+{
+    struct fake_machine *machine = *state;
+    AUTO_FREE char *called = text_format("%s/" NETWORK_LEASE_NAME, machine->root);
+    AUTO_FREE char *path = network_lease_path(machine->root, "eno1");
+    char bound[] = "bound", deconfig[] = "deconfig", other[] = "rehost-agent";
+    char *argv[] = {called, bound, NULL}, *gone[] = {called, deconfig, NULL};
+    char *person[] = {other, bound, NULL};
+    assert_true(boot_network_is_lease_call(2, argv));
+    assert_false(boot_network_is_lease_call(2, person));
+    set_lease_variables();
+    assert_int_equal(boot_network_write_lease(argv), 0);
+    AUTO_FREE char *text = inventory_text("", "%s", path);
+    assert_string_equal(text,
+                        "ip=192.0.2.17\nmask=24\nrouter=192.0.2.1"); /* no DNS with a newline */
+    assert_int_equal(boot_network_write_lease(gone), 0);
+    assert_false(inventory_has("", "%s", path));
+    setenv("interface", "../../etc/passwd", 1);
+    assert_int_not_equal(boot_network_write_lease(argv), 0);
+}
+
+/* --- what is said --- */
+
+#define LONG_AGO (-1000 * NETWORK_PATIENCE_SECONDS)
+
+static void check_said(const struct boot_net_plan *plan, const struct network_port *ports,
+                       size_t count, struct boot_network_state *state, const char *expected)
+{
+    network_explain(plan, ports, count, 0, state);
+    assert_string_equal(state->problem, expected);
+}
+
+static void test_no_card_and_no_cable_are_told(void **state)
+{
+    (void)state;
+    struct boot_net_plan plan = {0};
+    struct boot_network_state said = {0};
+    struct network_port ports[] = {{.name = "eno1", .is_used = true},
+                                   {.name = "eno2", .is_used = true}};
+    check_said(&plan, ports, 0, &said, "no network card that this system has a driver for");
+    said = (struct boot_network_state){.count = 2, .links = {{.name = "eno1"}, {.name = "eno2"}}};
+    check_said(&plan, ports, 1, &said, "no cable in eno1");
+    check_said(&plan, ports, 2, &said, "no cable in any of eno1, eno2");
+    ports[1].has_carrier = true;
+    check_said(&plan, ports, 2, &said, "");
+}
+
+static void test_a_link_that_is_not_there_is_told(void **state)
+{
+    (void)state;
+    struct boot_net_plan plan = {.count = 1, .entries = {{.link = "eth0", .is_dhcp = true}}};
+    struct boot_network_state said = {.count = 1, .links = {{.name = "eno1"}}};
+    check_said(&plan, NULL, 0, &said,
+               "there is no link eth0 as rehost.net= names it; there is eno1");
+}
+
+static void test_silence_of_a_dhcp_server_is_told_with_what_to_do(void **state)
+{
+    (void)state;
+    struct boot_net_plan plan = {0};
+    struct boot_network_state said = {.count = 1, .links = {{.name = "eno1"}}};
+    struct network_port port = {.name = "eno1",
+                                .is_used = true,
+                                .has_carrier = true,
+                                .is_configured = true,
+                                .entry.is_dhcp = true,
+                                .asking_ms = LONG_AGO + 1000};
+    check_said(&plan, &port, 1, &said, "");
+    port.asking_ms = LONG_AGO;
+    check_said(&plan, &port, 1, &said,
+               "eno1: no DHCP server answered for 30 s; "
+               "set rehost.net=eno1,ADDRESS/PREFIX,gw=GATEWAY");
+}
+
+static void test_a_missing_route_is_a_problem_only_for_servers_elsewhere(void **state)
+{
+    (void)state;
+    struct boot_net_plan plan = {.server = "198.51.100.7"};
+    struct boot_network_state said = {
+        .count = 1, .is_up = true, .links = {{.name = "eno1", .address = "192.0.2.17/24"}}};
+    struct network_port port = {.name = "eno1"};
+    check_said(&plan, &port, 1, &said, "no default route: 198.51.100.7 is not in 192.0.2.0/24");
+    snprintf(plan.server, sizeof(plan.server), "192.0.2.7");
+    check_said(&plan, &port, 1, &said, "");
+    said.has_route = true;
+    snprintf(plan.server, sizeof(plan.server), "198.51.100.7");
+    check_said(&plan, &port, 1, &said, "");
+    snprintf(plan.server, sizeof(plan.server), "conv");
+    check_said(&plan, &port, 1, &said,
+               "no DNS server to look conv up: name the server by its address");
+    snprintf(port.address.dns[0], sizeof(port.address.dns[0]), "192.0.2.53");
+    check_said(&plan, &port, 1, &said, "");
+}
+
+static void test_the_kernels_own_addresses_and_routes_are_seen(void **state)
+{
+    struct fake_machine *machine = *state;
+    struct boot_network_state said = {.count = 1, .links = {{.name = "eno1"}}};
+    fake_file(machine, "proc/net/if_inet6",
+              "00000000000000000000000000000001 01 80 10 80       lo\n"
+              "fe800000000000005054000000000001 02 40 20 80     eno1\n"
+              "20010db8000000005054000000000001 02 40 00 40     eno1\n"
+              "20010db8000000005054000000000002 02 40 00 00     eno1\n");
+    network_read_kernel(machine->root, &said);
+    assert_string_equal(said.links[0].address, "2001:db8::5054:0:0:2/64");
+    assert_false(said.has_route);
+    fake_file(machine, "proc/net/route",
+              "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
+              "eno1\t000200C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n");
+    network_read_kernel(machine->root, &said);
+    assert_false(said.has_route);
+    fake_file(machine, "proc/net/route",
+              "eno1\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+    network_read_kernel(machine->root, &said);
+    assert_true(said.has_route);
+}
+
+static void test_a_route_of_ipv6_counts_too(void **state)
+{
+    struct fake_machine *machine = *state;
+    struct boot_network_state said = {0};
+    const char *zeroes = "00000000000000000000000000000000";
+    AUTO_FREE char *unreachable = text_format(
+        "%s 00 %s 00 %s ffffffff 00000001 00000000 00200200       lo\n", zeroes, zeroes, zeroes);
+    AUTO_FREE char *real = text_format("%s 00 %s 00 fe800000000000000000000000000001 00000400 "
+                                       "00000001 00000000 00450003     eno1\n",
+                                       zeroes, zeroes);
+    fake_file(machine, "proc/net/ipv6_route", unreachable);
+    network_read_kernel(machine->root, &said);
+    assert_false(said.has_route);
+    fake_file(machine, "proc/net/ipv6_route", real);
+    network_read_kernel(machine->root, &said);
+    assert_true(said.has_route);
+}
+
+/* --- what is set up, as `ip` is called --- */
+
+static void make_tool(const struct fake_machine *machine, const char *name, const char *script)
+{
+    char path[PATH_MAX], place[PATH_MAX];
+    fake_format(place, sizeof(place), "bin/%s", name);
+    fake_file(machine, place, script);
+    fake_format(path, sizeof(path), "%s/bin/%s", machine->root, name);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+/* Tools that note how they were called; udhcpc then plays a server's answer. */
+static void make_tools(const struct fake_machine *machine)
+{
+    AUTO_FREE char *ip = text_format("#!/bin/sh\necho \"ip $*\" >>%s/calls\n", machine->root);
+    AUTO_FREE char *udhcpc = text_format("#!/bin/sh\necho \"udhcpc $*\" >>%s/calls\n"
+                                         "printf 'ip=192.0.2.17\\nmask=24\\nrouter=192.0.2.1\\n"
+                                         "dns=192.0.2.53\\n' >%s/run/rehost/lease.$3\n"
+                                         "exec sleep 100\n",
+                                         machine->root, machine->root);
+    AUTO_FREE char *path = text_format("%s/bin:%s", machine->root, getenv("PATH"));
+    make_tool(machine, "ip", ip);
+    make_tool(machine, "udhcpc", udhcpc);
+    make_tool(machine, "modprobe", "#!/bin/sh\n");
+    setenv("PATH", path, 1);
+    fake_folder(machine, "etc");
+}
+
+static void make_link(const struct fake_machine *machine, const char *name, const char *mac,
+                      bool has_carrier)
+{
+    char path[PATH_MAX];
+    fake_format(path, sizeof(path), "sys/class/net/%s/device", name);
+    fake_folder(machine, path);
+    fake_format(path, sizeof(path), "sys/class/net/%s/type", name);
+    fake_file(machine, path, "1\n");
+    fake_format(path, sizeof(path), "sys/class/net/%s/address", name);
+    fake_file(machine, path, mac);
+    fake_format(path, sizeof(path), "sys/class/net/%s/carrier", name);
+    fake_file(machine, path, has_carrier ? "1\n" : "0\n");
+}
+
+static void wait_for_call(const struct fake_machine *machine, const char *call)
+{
+    int64_t end_ms = clock_ms() + 10000;
+    for (;;) {
+        AUTO_FREE char *calls = inventory_text(machine->root, "/calls");
+        if (strstr(calls, call))
+            return;
+        if (clock_ms() > end_ms)
+            fail_msg("no '%s' in:\n%s", call, calls);
+        usleep(10000);
+    }
+}
+
+static struct boot_network *start(const struct fake_machine *machine, const char *line)
+{
+    struct boot_settings settings;
+    struct boot_net_plan plan;
+    struct error err = {0};
+    assert_int_equal(boot_settings_parse(line, &settings, &err), 0);
+    assert_int_equal(boot_network_plan(&settings, &plan, &err), 0);
+    boot_settings_fini(&settings);
+    struct boot_network *network = boot_network_start(&plan, machine->root, NULL, &err);
+    assert_non_null(network);
+    return network;
+}
+
+static void test_a_link_with_a_cable_asks_and_is_set_up(void **state)
+{
+    struct fake_machine *machine = *state;
+    make_tools(machine);
+    make_link(machine, "eno1", "52:54:00:00:00:01\n", true);
+    make_link(machine, "eno2", "52:54:00:00:00:02\n", false);
+    AUTO_PTR(boot_network) network = start(machine, "");
+    wait_for_call(machine, "ip link set dev eno1 up");
+    wait_for_call(machine, "ip link set dev eno2 up");
+    wait_for_call(machine, "udhcpc -f -i eno1 -s ");
+    wait_for_call(machine, "ip -4 address replace 192.0.2.17/24 broadcast + dev eno1 metric 100");
+    wait_for_call(machine, "ip -4 route replace default via 192.0.2.1 dev eno1 metric 100");
+    struct boot_network_state now;
+    for (int i = 0; i < 200; i++, usleep(10000)) {
+        boot_network_state(network, &now);
+        if (now.is_up)
+            break;
+    }
+    assert_true(now.is_up);
+    assert_int_equal(now.count, 2);
+    assert_string_equal(now.links[0].state, "192.0.2.17/24 by DHCP");
+    assert_string_equal(now.links[1].state, "no cable");
+    AUTO_FREE char *servers = inventory_text(machine->root, "/etc/resolv.conf");
+    assert_string_equal(servers, "nameserver 192.0.2.53");
+}
+
+static void test_a_bond_and_a_vlan_are_made(void **state)
+{
+    struct fake_machine *machine = *state;
+    make_tools(machine);
+    make_link(machine, "eno1", "52:54:00:00:00:01\n", true);
+    make_link(machine, "eno2", "52:54:00:00:00:02\n", true);
+    AUTO_PTR(boot_network)
+    network =
+        start(machine, "rehost.net=bond0.42:eno1+52:54:00:00:00:02:active-backup,192.0.2.5/24");
+    wait_for_call(machine, "ip link add name bond0 type bond mode active-backup miimon 100");
+    make_link(machine, "bond0", "52:54:00:00:00:01\n", true);
+    wait_for_call(machine, "ip link set dev eno1 master bond0\nip link set dev eno1 up");
+    wait_for_call(machine, "ip link set dev eno2 master bond0\nip link set dev eno2 up");
+    wait_for_call(machine, "ip link add link bond0 name bond0.42 type vlan id 42");
+    make_link(machine, "bond0.42", "52:54:00:00:00:01\n", true);
+    wait_for_call(machine, "ip -4 address replace 192.0.2.5/24 broadcast + dev bond0.42");
+    struct boot_net_plan none = {0};
+    assert_int_equal(boot_network_change(network, &none, NULL), 0);
+    wait_for_call(machine, "ip link del dev bond0.42\nip link del dev bond0");
+}
+
+static void test_a_link_that_udev_is_not_through_with_is_left_alone(void **state)
+{
+    struct fake_machine *machine = *state;
+    make_tools(machine);
+    fake_folder(machine, "run/udev/data");
+    make_link(machine, "eth0", "52:54:00:00:00:01\n", true);
+    fake_file(machine, "sys/class/net/eth0/ifindex", "2\n");
+    make_link(machine, "eno2", "52:54:00:00:00:02\n", true);
+    fake_file(machine, "sys/class/net/eno2/ifindex", "3\n");
+    fake_file(machine, "run/udev/data/n3", "");
+    AUTO_PTR(boot_network) network = start(machine, "");
+    wait_for_call(machine, "udhcpc -f -i eno2");
+    AUTO_FREE char *calls = inventory_text(machine->root, "/calls");
+    assert_null(strstr(calls, "eth0"));
+}
+
+#define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, fake_machine_new, fake_machine_free)
+
+int main(int argc, char *argv[])
+{
+    if (boot_network_is_lease_call(argc, argv))
+        return boot_network_write_lease(argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dhcp_on_a_link),
+        cmocka_unit_test(test_static_by_name_or_mac),
+        cmocka_unit_test(test_a_link_need_not_be_named),
+        cmocka_unit_test(test_vlans_stand_behind_a_dot),
+        cmocka_unit_test(test_bonds_have_members_and_a_mode),
+        cmocka_unit_test(test_what_cannot_be_is_refused_by_name),
+        cmocka_unit_test(test_ip_of_one_word_is_dhcp_everywhere),
+        cmocka_unit_test(test_ip_of_the_kernel),
+        cmocka_unit_test(test_ip_as_dracut_has_it),
+        cmocka_unit_test(test_ip_that_cannot_be_is_refused),
+        cmocka_unit_test(test_a_plan_is_made_of_both_parameters),
+        cmocka_unit_test(test_ip_dhcp_is_what_is_done_anyway),
+        cmocka_unit_test(test_a_bad_plan_names_its_parameter),
+        cmocka_unit_test(test_networks_are_counted_in_bits),
+        cmocka_unit_test(test_a_lease_is_an_address_with_its_network),
+        cmocka_unit_test(test_a_lease_that_is_none_gives_nothing),
+        cmocka_unit_test(test_words_of_a_lease_that_are_no_addresses_are_left_out),
+        ON_MACHINE(test_the_call_of_udhcpc_writes_its_lease_and_takes_it_away),
+        cmocka_unit_test(test_no_card_and_no_cable_are_told),
+        cmocka_unit_test(test_a_link_that_is_not_there_is_told),
+        cmocka_unit_test(test_silence_of_a_dhcp_server_is_told_with_what_to_do),
+        cmocka_unit_test(test_a_missing_route_is_a_problem_only_for_servers_elsewhere),
+        ON_MACHINE(test_the_kernels_own_addresses_and_routes_are_seen),
+        ON_MACHINE(test_a_route_of_ipv6_counts_too),
+        ON_MACHINE(test_a_link_with_a_cable_asks_and_is_set_up),
+        ON_MACHINE(test_a_bond_and_a_vlan_are_made),
+        ON_MACHINE(test_a_link_that_udev_is_not_through_with_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
