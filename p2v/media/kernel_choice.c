@@ -144,11 +144,20 @@ enum kernel_want kernel_wants(const char *module_path)
     return is_in(path, never, ARRAY_LENGTH(never)) ? KERNEL_NEVER : KERNEL_WHEN_NEEDED;
 }
 
+/* "t10-pi" is t10_pi: files are named either way. */
+static bool is_named(const char *module, const char *name, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (module[i] != (name[i] == '-' ? '_' : name[i]))
+            return false;
+    }
+    return module[length] == '\0';
+}
+
 static struct kernel_module *find(struct kernel *kernel, const char *name, size_t length)
 {
     for (size_t i = 0; i < kernel->count; i++) {
-        const char *other = kernel->modules[i].name;
-        if (strncmp(other, name, length) == 0 && other[length] == '\0')
+        if (is_named(kernel->modules[i].name, name, length))
             return &kernel->modules[i];
     }
     return NULL;
