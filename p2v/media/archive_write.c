@@ -90,5 +90,7 @@ int archive_compress(const struct text *in, struct text *out, struct error *err)
         return error_set(err, 0, "compress the initramfs: %s",
                          is_set ? ZSTD_getErrorName(length) : "out of memory");
     text_add_bytes(out, data, length);
+    /* A further archive may be put behind it, and the kernel looks for those at multiples of 4. */
+    text_add_bytes(out, "\0\0\0", (4 - length % 4) % 4);
     return 0;
 }
