@@ -6,6 +6,9 @@
  *
  * all little-endian, an empty slot is zeroes. A bucket is read and written whole and never synced.
  * 20 bytes of the name are plenty: whoever finds a chunk hashes it.
+ *
+ * A bit in memory for each page of the file says that something may be there: asking a large and
+ * nearly empty table for a new machine's names costs nothing.
  */
 #include "p2v/server/chunk_index.h"
 
@@ -17,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,10 +38,16 @@
 #define MAX_SLOTS ((uint64_t)1 << 36)
 #define MAX_CHUNK ((uint64_t)1 << 48)
 
+#define PAGE_SIZE 4096u
+
+/* So many pieces of a file are looked at when it is opened; the rest counts as filled. */
+#define MAX_PIECES 65536u
+
 struct chunk_index {
     int fd;
     uint64_t buckets;
-    pthread_mutex_t lock; /* of a bucket's reading, changing and writing */
+    pthread_mutex_t lock;     /* of a bucket's reading, changing and writing */
+    _Atomic uint64_t *filled; /* a bit for each page; one that is not set reads as zeroes */
 };
 
 /* --- the file ------------------------------------------------------------------------------- */
@@ -95,6 +105,49 @@ static int open_or_create(int folder_fd, const char *name, uint64_t buckets, str
     return made >= 0 ? take_fd(&made) : error_set(err, errno, "open");
 }
 
+/* --- pages that hold something --- */
+
+static uint64_t count_pages(const struct chunk_index *index)
+{
+    return div_round_up(INDEX_HEADER_SIZE + index->buckets * BUCKET_SIZE, PAGE_SIZE);
+}
+
+static bool is_filled(const struct chunk_index *index, uint64_t offset)
+{
+    uint64_t page = offset / PAGE_SIZE;
+
+    return atomic_load_explicit(&index->filled[page / 64], memory_order_acquire) >> (page % 64) & 1;
+}
+
+static void set_filled(struct chunk_index *index, uint64_t offset)
+{
+    uint64_t page = offset / PAGE_SIZE;
+
+    if (!is_filled(index, offset))
+        atomic_fetch_or(&index->filled[page / 64], (uint64_t)1 << (page % 64));
+}
+
+/* From `offset` on; a file system that cannot tell says that all of it is data. */
+static void find_filled(struct chunk_index *index, uint64_t end)
+{
+    uint64_t offset = 0;
+
+    for (unsigned i = 0; i < MAX_PIECES && offset < end; i++) {
+        off_t start = lseek(index->fd, (off_t)offset, SEEK_DATA), behind;
+
+        if (start < 0 && errno == ENXIO)
+            return;
+        behind = start < 0 ? -1 : lseek(index->fd, start, SEEK_HOLE);
+        if (behind <= start)
+            break;
+        for (offset = align_down((uint64_t)start, PAGE_SIZE); offset < (uint64_t)behind;
+             offset += PAGE_SIZE)
+            set_filled(index, offset);
+    }
+    for (; offset < end; offset += PAGE_SIZE)
+        set_filled(index, offset);
+}
+
 struct chunk_index *chunk_index_open(int folder_fd, const char *name, uint64_t slots,
                                      struct error *err)
 {
@@ -115,6 +168,9 @@ struct chunk_index *chunk_index_open(int folder_fd, const char *name, uint64_t s
     index->fd = fd;
     index->buckets = buckets;
     pthread_mutex_init(&index->lock, NULL);
+    index->filled = memory_new(div_round_up(count_pages(index), 64), sizeof(*index->filled));
+    find_filled(index, count_pages(index) * PAGE_SIZE);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     return index;
 }
 
@@ -123,6 +179,7 @@ void chunk_index_close(struct chunk_index *index)
     if (!index)
         return;
     close(index->fd);
+    free(index->filled);
     pthread_mutex_destroy(&index->lock);
     free(index);
 }
@@ -175,14 +232,23 @@ static bool is_nothing(const struct chunk_name *name)
     return bytes_are_zero(name->bytes, SLOT_NAME);
 }
 
+static bool read_bucket(const struct chunk_index *index, uint64_t offset,
+                        uint8_t bucket[BUCKET_SIZE])
+{
+    if (is_filled(index, offset))
+        return io_read_at(index->fd, bucket, BUCKET_SIZE, offset, NULL) == 0;
+    memset(bucket, 0, BUCKET_SIZE);
+    return true;
+}
+
 bool chunk_index_find(struct chunk_index *index, const struct chunk_name *name,
                       struct chunk_place *place)
 {
+    uint64_t offset = bucket_offset(index, name);
     uint8_t bucket[BUCKET_SIZE];
     const uint8_t *slot;
 
-    if (is_nothing(name) ||
-        io_read_at(index->fd, bucket, sizeof(bucket), bucket_offset(index, name), NULL) < 0)
+    if (is_nothing(name) || !is_filled(index, offset) || !read_bucket(index, offset, bucket))
         return false;
     slot = find_slot(bucket, name);
     if (slot)
@@ -200,13 +266,14 @@ void chunk_index_add(struct chunk_index *index, const struct chunk_name *name,
         return;
     encode_slot(wanted, name, place);
     pthread_mutex_lock(&index->lock);
-    if (io_read_at(index->fd, bucket, sizeof(bucket), offset, NULL) == 0) {
+    if (read_bucket(index, offset, bucket)) {
         slot = find_slot(bucket, name);
         if (!slot)
             slot = pick_slot(bucket, name);
         if (memcmp(slot, wanted, SLOT_SIZE) != 0) {
             memcpy(slot, wanted, SLOT_SIZE);
             io_write_at(index->fd, bucket, sizeof(bucket), offset, NULL);
+            set_filled(index, offset);
         }
     }
     pthread_mutex_unlock(&index->lock);
