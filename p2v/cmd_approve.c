@@ -8,14 +8,38 @@
 
 struct approve_options {
     const char *pool, *machine;
+    bool is_new;
 };
 
 static const struct option_spec approve_options[] = {
     CLI_OPTION_POOL(struct approve_options),
     {"for", 0, OPTION_TEXT, "MACHINE", NULL, offsetof(struct approve_options, machine),
      "to go on with that machine with a new key"},
+    {"new", 0, OPTION_FLAG, NULL, NULL, offsetof(struct approve_options, is_new),
+     "a new machine, although it says that it is one that is half received"},
     CLI_OPTION_END,
 };
+
+/* What it says of itself may be a lie: a person decides. */
+static int check_machine(struct database *database, const struct approve_options *options,
+                         const char *code, struct error *err)
+{
+    char machine[64];
+    if (options->machine && options->is_new) {
+        error_set(err, 0, "--for and --new are not for one agent");
+        return CLI_USAGE;
+    }
+    if (options->machine || options->is_new)
+        return CLI_DONE;
+    if (agent_waiting_machine(database, code, machine, err) != 0)
+        return -1;
+    if (!machine[0])
+        return CLI_DONE;
+    return error_set(err, 0,
+                     "%s says that it is %s, of which a part was received: --for %s goes on with "
+                     "that, --new begins another machine",
+                     code, machine, machine);
+}
 
 static int run(struct cli *cli, const void *values, const struct option_list *operands,
                struct error *err)
@@ -23,6 +47,9 @@ static int run(struct cli *cli, const void *values, const struct option_list *op
     const struct approve_options *options = values;
     AUTO(pool_use) use;
     int code = pool_use_open(&use, options->pool, err);
+    if (code != CLI_DONE)
+        return code;
+    code = check_machine(use.database, options, operands->items[0], err);
     if (code != CLI_DONE)
         return code;
     if (agent_approve_as(use.database, operands->items[0], options->machine, err) != 0)

@@ -136,6 +136,7 @@ static char *make_inventory(struct send *send)
                                                   .disk_count = send->disk_count,
                                                   .wishes = &send->wishes,
                                                   .log = &send->log});
+    send_take_mark(json, send->mark);
     return inventory_format(json, &send->log);
 }
 
@@ -283,6 +284,7 @@ static int run(struct send *send, struct sender_options *sending,
     if (result == 0)
         sending->identity = send_choose_identity(send, token, sending->pin, subject, err);
     sending->name = name;
+    sending->mark = send->mark;
     sending->token = token;
     if (result == 0)
         result = sending->identity ? transfer(send, sending, err) : -1;

@@ -9,7 +9,6 @@
 #include "p2v/agent/inventory_file.h"
 #include "p2v/agent/inventory_net.h"
 #include "p2v/send_private.h"
-#include "p2v/server/machine_name.h"
 
 #include <errno.h>
 #include <openssl/core_names.h>
@@ -28,6 +27,12 @@ static const char *text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
     return text ? text : "";
+}
+
+void send_take_mark(const json_t *inventory, char mark[MACHINE_MARK_SIZE])
+{
+    const json_t *dmi = json_object_get(inventory, "dmi");
+    machine_mark_make(text_of(dmi, "uuid"), text_of(dmi, "serial"), mark);
 }
 
 /* Built in: an adapter on USB goes from machine to machine, and may be late. */

@@ -15,6 +15,7 @@
 #include "p2v/json.h"
 #include "p2v/send.h"
 #include "p2v/send_progress.h"
+#include "p2v/server/machine_name.h"
 #include "p2v/sources.h"
 #include "p2v/wishes.h"
 
@@ -60,6 +61,7 @@ struct send {
     char code[80]; /* of the approval last asked for */
 
     struct wishes wishes;
+    char mark[MACHINE_MARK_SIZE]; /* of HELLO */
     char *inventory;
     double started;
     int64_t started_time; /* seconds since 1970, by this machine's clock */
@@ -155,6 +157,10 @@ struct tls_identity *send_choose_identity(struct send *send, const char *token,
 /* The same token, server and marks give the same key, and no others. */
 struct tls_identity *send_derive_identity(const char *token, const uint8_t pin[TLS_IDENTITY_SIZE],
                                           const char *marks, struct error *err);
+
+/* By which the server's operator sees which machine waits; "" for images, and for nobody's boards.
+ */
+void send_take_mark(const json_t *inventory, char mark[MACHINE_MARK_SIZE]);
 
 /*
  * send_this_machine and the NICs that are built in, which a boot medium sees alike each time: the

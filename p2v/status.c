@@ -40,7 +40,8 @@ static void add_disk(void *context, const struct machine_disk_row *disk)
         added->done_bytes = added->safe_bytes = added->total_bytes;
 }
 
-static void add_waiting(void *context, const char *code, const char *address, int64_t since)
+static void add_waiting(void *context, const char *code, const char *address, int64_t since,
+                        const char *machine)
 {
     struct status *status = context;
     status->waiting =
@@ -49,6 +50,7 @@ static void add_waiting(void *context, const char *code, const char *address, in
     *waiting = (struct status_waiting){.since = since};
     snprintf(waiting->code, sizeof(waiting->code), "%s", code);
     snprintf(waiting->address, sizeof(waiting->address), "%s", address);
+    snprintf(waiting->machine, sizeof(waiting->machine), "%s", machine);
 }
 
 int status_read(struct status *status, struct database *database, struct error *err)
@@ -123,6 +125,8 @@ json_t *status_to_json(const struct status *status)
         json_set_text(agent, "code", status->waiting[i].code);
         json_set_text(agent, "address", status->waiting[i].address);
         json_object_set_new(agent, "since", json_integer(status->waiting[i].since));
+        json_set_text(agent, "machine",
+                      status->waiting[i].machine[0] ? status->waiting[i].machine : NULL);
         json_array_append_new(waiting, agent);
     }
     json_object_set_new(object, "machines", machines);

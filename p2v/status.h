@@ -25,6 +25,7 @@ struct status_waiting {
     char code[AGENT_CODE_SIZE];
     char address[128];
     int64_t since;
+    char machine[64]; /* half received, that it says it is; "" */
 };
 
 struct status {
@@ -37,7 +38,8 @@ struct status {
 int status_read(struct status *status, struct database *database, struct error *err);
 void status_fini(struct status *status);
 
-/* Lines of at most 80 columns, except for long paths. `pool` stands in the line that approves. */
+/* Lines of at most 80 columns, except for long commands. `pool` stands in the line that approves.
+ */
 void status_format(const struct status *status, const char *pool, int64_t now, struct text *out);
 
 /* Caller drops. */

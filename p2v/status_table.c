@@ -235,9 +235,15 @@ static void add_waiting(struct text *out, const struct status *status, const cha
         status_format_age(now - waiting->since, age, sizeof(age));
         text_addf(out, "  %s  from ", waiting->code);
         text_add_escaped(out, waiting->address, strlen(waiting->address));
-        text_addf(out, ", for %s\n    rehost approve --pool ", age);
+        text_addf(out, ", for %s\n", age);
+        if (waiting->machine[0])
+            text_addf(out,
+                      "    says it is %s,\n    of which a part was received; to go on with that:\n",
+                      waiting->machine);
+        text_add(out, "    rehost approve --pool ");
         text_add_escaped(out, pool, strlen(pool));
-        text_addf(out, " %s\n", waiting->code);
+        text_addf(out, "%s%s %s\n", waiting->machine[0] ? " --for " : "", waiting->machine,
+                  waiting->code);
     }
 }
 

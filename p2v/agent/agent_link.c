@@ -82,14 +82,17 @@ enum agent_verdict agent_expect(struct link *link, enum wire_type type, int sile
 
 /* --- beginning --- */
 
+/* `mark` tells a server that waits for an approval which machine this is. */
 static int send_hello(struct link *link, enum wire_role role, const uint8_t *session,
-                      struct error *err)
+                      const char *mark, struct error *err)
 {
     struct wire_hello hello = {.version = WIRE_VERSION, .role = role};
     AUTO(text) frame = {0};
     if (session)
         memcpy(hello.session, session, sizeof(hello.session));
-    snprintf(hello.program, sizeof(hello.program), "rehost %s", REHOST_VERSION);
+    bool is_marked = role == WIRE_CONTROL && mark && mark[0];
+    snprintf(hello.program, sizeof(hello.program), "rehost %s%s%s", REHOST_VERSION,
+             is_marked ? " id=" : "", is_marked ? mark : "");
     wire_hello_encode(&hello, &frame);
     return link_send(link, frame.data, frame.length, err);
 }
@@ -132,7 +135,7 @@ enum agent_verdict agent_open(const struct sender_options *options, enum wire_ro
     if (verdict != AGENT_READY)
         return verdict;
     /* Whether writing failed shows in reading, with the reason if there is one. */
-    send_hello(*link, role, session, NULL);
+    send_hello(*link, role, session, options->mark, NULL);
     verdict = agent_expect(*link, WIRE_WELCOME, WIRE_ADMISSION_MS, options->stop, &frame, err);
     if (verdict == AGENT_READY)
         verdict = check_welcome(&frame, role, welcome, err);

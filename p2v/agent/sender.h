@@ -63,6 +63,7 @@ struct sender_options {
     uint8_t pin[TLS_IDENTITY_SIZE];
     struct tls_identity *identity;
     const char *token;     /* WIRE_TOKEN_LENGTH characters; NULL: wait for an approval */
+    const char *mark;      /* of the machine, for HELLO (docs/wire.md); NULL or "": none */
     const char *name;      /* "" : the server chooses by the inventory */
     const char *inventory; /* JSON */
 

@@ -318,6 +318,7 @@ static int serve(struct connection *connection, struct error *err)
     if (receive_hello(connection, &hello, err) != 0 ||
         agent_is_known(connection->server->database, connection->identity, &admission, err) != 0)
         return -1;
+    machine_mark_find(hello.program, connection->mark);
     bool is_known = admission == ADMISSION_GRANTED;
     bool is_disk = hello.role == WIRE_DISK_DATA;
     if (admission == ADMISSION_REFUSED || (is_disk && !is_known))

@@ -50,7 +50,8 @@ static int wait_for_approval(void *context, char code[65], struct error *err)
     char short_code[AGENT_CODE_SIZE];
     if (connection_set_waiting(connection, err) != 0)
         return -1;
-    if (agent_wait(server->database, connection->identity, connection->address, err) != 0) {
+    if (agent_wait(server->database, connection->identity, connection->address, connection->mark,
+                   err) != 0) {
         err->errnum = EBUSY;
         return -1;
     }

@@ -253,6 +253,22 @@ static int make_tables(struct database *database, struct error *err)
     return 0;
 }
 
+/* Each step is whole or not there, so that a killed server's successor goes on. */
+static int upgrade(struct database *database, int version, struct error *err)
+{
+    for (; version < DATABASE_VERSION; version++) {
+        if (transaction_begin(database, true, err) != 0)
+            return -1;
+        int result = 0;
+        if (sqlite3_exec(database->connection, database_upgrades[version], NULL, NULL, NULL) !=
+            SQLITE_OK)
+            result = database_error(database, err);
+        if (transaction_end(database, result, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int check_tables(struct database *database, enum pool_access access, struct error *err)
 {
     int version;
@@ -264,7 +280,12 @@ static int check_tables(struct database *database, enum pool_access access, stru
     if (version == DATABASE_VERSION)
         return 0;
     if (access == POOL_SERVE)
-        return make_tables(database, err);
+        return version == 0 ? make_tables(database, err) : upgrade(database, version, err);
+    if (version > 0)
+        return error_set(err, 0,
+                         "%s: it is of version %d, this rehost knows %d: restart its "
+                         "rehost serve",
+                         database->path, version, DATABASE_VERSION);
     error_set(err, 0, "%s: there is nothing in it yet, rehost serve has not been run",
               database->path);
     if (err)

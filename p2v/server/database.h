@@ -95,9 +95,12 @@ int agent_use_token(struct database *database, const uint8_t identity[WIRE_IDENT
 #define AGENT_CODE_SIZE 10
 void agent_code(const uint8_t identity[WIRE_IDENTITY_SIZE], char code[AGENT_CODE_SIZE]);
 
-/* Lists the key as waiting (at most 256 at once; ENOSPC beyond). */
+/*
+ * Lists the key as waiting (at most 256 at once; ENOSPC beyond). `mark` is the agent's word for
+ * which machine it is on (machine_mark_find), or "".
+ */
 int agent_wait(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
-               const char *address, struct error *err);
+               const char *address, const char *mark, struct error *err);
 int agent_stop_waiting(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
                        struct error *err);
 /*
@@ -105,6 +108,13 @@ int agent_stop_waiting(struct database *database, const uint8_t identity[WIRE_ID
  * two keys wait with it, which does not happen by chance.
  */
 int agent_approve(struct database *database, const char *code, struct error *err);
+
+/*
+ * The machine of which a part was received and which the one that waits with this code says it is:
+ * it may have lost its key. A suggestion to a person, nothing more: anybody can say so. "": none.
+ */
+int agent_waiting_machine(struct database *database, const char *code, char name[64],
+                          struct error *err);
 
 /* The same, and it takes over that machine, as with a token made for it. ENOENT. */
 int agent_approve_as(struct database *database, const char *code, const char *machine,
@@ -180,7 +190,9 @@ int machine_get_disks(struct database *database, uint32_t number,
 struct machine_visitor {
     void (*machine)(void *context, const struct machine_row *row);
     void (*disk)(void *context, const struct machine_disk_row *disk);
-    void (*waiting)(void *context, const char *code, const char *address, int64_t since);
+    /* `machine` as of agent_waiting_machine */
+    void (*waiting)(void *context, const char *code, const char *address, int64_t since,
+                    const char *machine);
     void *context;
 };
 int machine_visit(struct database *database, const struct machine_visitor *visitor,

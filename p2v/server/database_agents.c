@@ -5,6 +5,7 @@
 #include "base/own.h"
 #include "p2v/server/database.h"
 #include "p2v/server/database_private.h"
+#include "p2v/server/machine_name.h"
 #include "p2v/server/token_text.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ int agent_is_known(struct database *database, const uint8_t identity[WIRE_IDENTI
 /* --- waiting --- */
 
 static int add_waiting(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
-                       const char *address, struct error *err)
+                       const char *address, const char *mark, struct error *err)
 {
     char code[AGENT_CODE_SIZE];
     agent_code(identity, code);
@@ -67,17 +68,17 @@ static int add_waiting(struct database *database, const uint8_t identity[WIRE_ID
             err->errnum = ENOSPC;
         return -1;
     }
-    return statement_run(database, STATEMENT_WAITING_ADD, err, "btti", identity, code, address,
-                         database_now(database));
+    return statement_run(database, STATEMENT_WAITING_ADD, err, "bttit", identity, code, address,
+                         database_now(database), mark);
 }
 
 int agent_wait(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
-               const char *address, struct error *err)
+               const char *address, const char *mark, struct error *err)
 {
     DATABASE_LOCKED(database);
     if (transaction_begin(database, false, err) != 0)
         return -1;
-    return transaction_end(database, add_waiting(database, identity, address, err), err);
+    return transaction_end(database, add_waiting(database, identity, address, mark, err), err);
 }
 
 int agent_stop_waiting(struct database *database, const uint8_t identity[WIRE_IDENTITY_SIZE],
@@ -153,4 +154,30 @@ int agent_approve_as(struct database *database, const char *code, const char *ma
 int agent_approve(struct database *database, const char *code, struct error *err)
 {
     return agent_approve_as(database, code, NULL, err);
+}
+
+static int read_waiting_machine(struct database *database, const char *code, char name[64],
+                                struct error *err)
+{
+    char mark[MACHINE_MARK_SIZE] = "";
+    AUTO_STATEMENT row = statement_start(database, STATEMENT_WAITING_MARK, err, "t", code);
+    int found = row ? statement_step(database, row, err) : -1;
+    if (found < 0)
+        return -1;
+    if (found > 0)
+        statement_text(row, 0, mark, sizeof(mark));
+    return machine_find_begun(database, mark, name, err);
+}
+
+int agent_waiting_machine(struct database *database, const char *code, char name[64],
+                          struct error *err)
+{
+    char parsed[AGENT_CODE_SIZE];
+    name[0] = '\0';
+    if (!agent_code_parse(code, parsed))
+        return 0;
+    DATABASE_LOCKED(database);
+    if (snapshot_begin(database, err) != 0)
+        return -1;
+    return transaction_end(database, read_waiting_machine(database, parsed, name, err), err);
 }

@@ -189,6 +189,29 @@ int machine_set_ids(struct database *database, uint32_t number, const char *uuid
     return transaction_end(database, result, err);
 }
 
+int machine_find_begun(struct database *database, const char *mark, char name[64],
+                       struct error *err)
+{
+    int found = -1;
+    name[0] = '\0';
+    if (!mark[0])
+        return 0;
+    AUTO_STATEMENT row =
+        statement_start(database, STATEMENT_MACHINE_BEGUN, err, "iii", (int64_t)MACHINE_INTERRUPTED,
+                        (int64_t)MACHINE_RECEIVING, (int64_t)MACHINE_PAUSED);
+    while (row && (found = statement_step(database, row, err)) > 0) {
+        char uuid[MACHINE_ID_SIZE], serial[MACHINE_ID_SIZE], other[MACHINE_MARK_SIZE];
+        statement_text(row, 1, uuid, sizeof(uuid));
+        statement_text(row, 2, serial, sizeof(serial));
+        machine_mark_make(uuid, serial, other);
+        if (strcmp(other, mark) != 0)
+            continue;
+        statement_text(row, 0, name, MACHINE_NAME_SIZE);
+        return 0;
+    }
+    return found;
+}
+
 /* --- how far it is --- */
 
 /* SQLite's integers are signed; nothing real is that large. */

@@ -38,6 +38,7 @@ enum statement {
     STATEMENT_WAITING_REMOVE,
     STATEMENT_WAITING_CLEAR,
     STATEMENT_WAITING_BY_CODE,
+    STATEMENT_WAITING_MARK,
     STATEMENT_WAITING_LIST,
     STATEMENT_MACHINE_BY_IDENTITY,
     STATEMENT_MACHINE_HAS_NAME,
@@ -52,6 +53,7 @@ enum statement {
     STATEMENT_MACHINE_LIST,
     STATEMENT_MACHINE_IDS,
     STATEMENT_MACHINE_TWIN,
+    STATEMENT_MACHINE_BEGUN,
     STATEMENT_MACHINE_INTERRUPT,
     STATEMENT_MACHINE_WAIT_AGAIN,
     STATEMENT_DISK_SET,
@@ -62,8 +64,11 @@ enum statement {
 extern const char *const statement_sql[STATEMENT_END];
 
 /* What a new database is made with, its version included. */
-#define DATABASE_VERSION 1
+#define DATABASE_VERSION 2
 extern const char database_schema[];
+
+/* [n] makes version n + 1 of version n; [0] is not used. */
+extern const char *const database_upgrades[DATABASE_VERSION];
 
 struct database {
     sqlite3 *connection;
@@ -128,6 +133,11 @@ int agent_admit(struct database *database, const uint8_t identity[WIRE_IDENTITY_
 
 /* Inside a transaction. ENOENT: there is none of this name. */
 int machine_find(struct database *database, const char *name, uint32_t *number, struct error *err);
+
+/* Inside a transaction: the one with this mark of which a part was received; "" when there is none.
+ */
+int machine_find_begun(struct database *database, const char *mark, char name[64],
+                       struct error *err);
 
 /* Inside a transaction: the machine is this key's from now on; the one it had is let in no more. */
 int machine_rekey(struct database *database, uint32_t number,

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "p2v/server/database.h"
 #include "p2v/server/database_private.h"
+#include "p2v/server/machine_name.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -132,8 +133,12 @@ static int visit_waiting(struct database *database, const struct machine_visitor
     while (row && (found = statement_step(database, row, err)) > 0) {
         const char *code = (const char *)sqlite3_column_text(row, 0);
         const char *address = (const char *)sqlite3_column_text(row, 1);
+        char mark[MACHINE_MARK_SIZE], machine[MACHINE_NAME_SIZE];
+        statement_text(row, 3, mark, sizeof(mark));
+        if (machine_find_begun(database, mark, machine, err) != 0)
+            return -1;
         visitor->waiting(visitor->context, code ? code : "", address ? address : "",
-                         sqlite3_column_int64(row, 2));
+                         sqlite3_column_int64(row, 2), machine);
     }
     return found;
 }

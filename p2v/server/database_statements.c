@@ -27,7 +27,8 @@ const char database_schema[] =
     " identity BLOB PRIMARY KEY,"
     " code TEXT NOT NULL,"
     " address TEXT NOT NULL,"
-    " since INTEGER NOT NULL) STRICT;"
+    " since INTEGER NOT NULL,"
+    " mark TEXT NOT NULL DEFAULT '') STRICT;" /* which machine it says it is: machine_mark_make */
 
     /* A number is never given twice: the index of chunks remembers them. */
     "CREATE TABLE machines ("
@@ -60,7 +61,12 @@ const char database_schema[] =
     " pass INTEGER NOT NULL,"
     " PRIMARY KEY (machine, position)) STRICT, WITHOUT ROWID;"
 
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 2;";
+
+const char *const database_upgrades[DATABASE_VERSION] = {
+    [1] = "ALTER TABLE waiting ADD COLUMN mark TEXT NOT NULL DEFAULT '';"
+          "PRAGMA user_version = 2;",
+};
 
 /* Of the machine m: another one that has the same identifier, the surest kind first. */
 #define TWIN_BY(column)                                                                            \
@@ -100,13 +106,16 @@ const char *const statement_sql[STATEMENT_END] = {
                                  " (SELECT identity FROM machines WHERE number = ?)",
 
     [STATEMENT_WAITING_COUNT] = "SELECT count(*) FROM waiting WHERE identity != ?",
-    [STATEMENT_WAITING_ADD] = "INSERT INTO waiting (identity, code, address, since)"
-                              " VALUES (?, ?, ?, ?)"
-                              " ON CONFLICT (identity) DO UPDATE SET address = excluded.address",
+    [STATEMENT_WAITING_ADD] = "INSERT INTO waiting (identity, code, address, since, mark)"
+                              " VALUES (?, ?, ?, ?, ?)"
+                              " ON CONFLICT (identity) DO UPDATE SET address = excluded.address,"
+                              " mark = excluded.mark",
     [STATEMENT_WAITING_REMOVE] = "DELETE FROM waiting WHERE identity = ?",
     [STATEMENT_WAITING_CLEAR] = "DELETE FROM waiting",
     [STATEMENT_WAITING_BY_CODE] = "SELECT identity FROM waiting WHERE code = ?",
-    [STATEMENT_WAITING_LIST] = "SELECT code, address, since FROM waiting ORDER BY since, code",
+    [STATEMENT_WAITING_MARK] = "SELECT mark FROM waiting WHERE code = ?",
+    [STATEMENT_WAITING_LIST] =
+        "SELECT code, address, since, mark FROM waiting ORDER BY since, code",
 
     [STATEMENT_MACHINE_BY_IDENTITY] = "SELECT number, name, wanted FROM machines"
                                       " WHERE identity = ?",
@@ -127,6 +136,9 @@ const char *const statement_sql[STATEMENT_END] = {
     [STATEMENT_MACHINE_LIST] = MACHINE_COLUMNS "ORDER BY m.name",
     [STATEMENT_MACHINE_IDS] = "UPDATE machines SET uuid = ?2, serial = ?3 WHERE number = ?1",
     [STATEMENT_MACHINE_TWIN] = "SELECT " TWIN_OF_M " FROM machines m WHERE m.number = ?",
+    [STATEMENT_MACHINE_BEGUN] = "SELECT name, uuid, serial FROM machines"
+                                " WHERE state IN (?, ?, ?) AND (uuid != '' OR serial != '')"
+                                " ORDER BY updated DESC, number DESC",
     [STATEMENT_MACHINE_INTERRUPT] = "UPDATE machines SET state = ?1, since = ?2, updated = ?2,"
                                     " bytes_per_second = 0, seconds_left = -1"
                                     " WHERE state IN (?3, ?4)",

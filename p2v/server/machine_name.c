@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "formats/digest.h"
 #include "p2v/server/pool.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #define NAME_FALLBACK "machine"
 #define UUID_DIGITS 32
+#define MARK_PREFIX " id="
 
 static bool is_alnum(char character)
 {
@@ -186,4 +188,30 @@ void machine_name_of_hardware(const char *product, const char *serial, char name
         return;
     int room = MACHINE_NAME_SIZE - 2 - (int)strnlen(serial, MACHINE_NAME_SIZE - 2);
     snprintf(name, MACHINE_NAME_SIZE, "%.*s %s", known[0] ? room : 0, product, serial);
+}
+
+void machine_mark_make(const char *uuid, const char *serial, char mark[MACHINE_MARK_SIZE])
+{
+    char known_uuid[MACHINE_ID_SIZE], known_serial[MACHINE_ID_SIZE];
+    char text[2 * MACHINE_ID_SIZE + 2];
+    uint8_t hash[DIGEST_SIZE];
+    machine_uuid_make(uuid, known_uuid);
+    machine_serial_make(serial, known_serial);
+    mark[0] = '\0';
+    if (!known_uuid[0] && !known_serial[0])
+        return;
+    int length = snprintf(text, sizeof(text), "%s\n%s\n", known_uuid, known_serial);
+    digest_compute(text, (size_t)length, hash);
+    bytes_format_hex(hash, (MACHINE_MARK_SIZE - 1) / 2, mark);
+}
+
+void machine_mark_find(const char *program, char mark[MACHINE_MARK_SIZE])
+{
+    const char *at = strstr(program, MARK_PREFIX);
+    mark[0] = '\0';
+    if (!at)
+        return;
+    at += strlen(MARK_PREFIX);
+    if (strlen(at) == MACHINE_MARK_SIZE - 1 && strspn(at, "0123456789abcdef") == strlen(at))
+        memcpy(mark, at, MACHINE_MARK_SIZE);
 }

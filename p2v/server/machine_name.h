@@ -11,6 +11,7 @@
 
 #define MACHINE_NAME_SIZE 64
 #define MACHINE_ID_SIZE 64
+#define MACHINE_MARK_SIZE 17
 
 /*
  * 1 to 63 of [A-Za-z0-9._-], the first a letter or digit, no "..", and no end that means something
@@ -27,6 +28,15 @@ void machine_name_number(const char *name, unsigned number, char numbered[MACHIN
 /* In one spelling, or "" when it identifies nothing ("To Be Filled By O.E.M.", zeroes, …). */
 void machine_uuid_make(const char *text, char uuid[MACHINE_ID_SIZE]);
 void machine_serial_make(const char *text, char serial[MACHINE_ID_SIZE]);
+
+/*
+ * The mark by which an agent that has lost its key says which machine it is (docs/wire.md, HELLO):
+ * 16 hexadecimal digits of UUID and serial number in one spelling, "" when both identify nothing.
+ */
+void machine_mark_make(const char *uuid, const char *serial, char mark[MACHINE_MARK_SIZE]);
+
+/* The one in a HELLO's program: "rehost 1.0 id=0123456789abcdef"; "" when there is none. */
+void machine_mark_find(const char *program, char mark[MACHINE_MARK_SIZE]);
 
 /*
  * What to call a machine that has no name, by its DMI product and serial number: "PowerEdge R720

@@ -17,6 +17,7 @@
 #include "p2v/server/intake.h"
 #include "p2v/server/jobs.h"
 #include "p2v/server/machine_log.h"
+#include "p2v/server/machine_name.h"
 #include "p2v/server/pool.h"
 #include "p2v/server/receiver.h"
 #include "p2v/server/server.h"
@@ -58,13 +59,14 @@ struct connection {
     char address[64];
     struct gate_address from;
     uint8_t identity[WIRE_IDENTITY_SIZE];
-    bool is_told;        /* nothing is left to say: the agent is gone, or knows */
-    atomic_bool stop;    /* makes link_receive return; `wake` says why */
-    bool is_admitted;    /* these and what follows: server.lock */
-    bool is_waiting;     /* for an approval */
-    bool holds_identity; /* is the control connection of its key */
-    bool is_over;        /* the thread is to be joined */
-    int64_t deadline_ms; /* when it is shut; 0: never */
+    char mark[MACHINE_MARK_SIZE]; /* of the machine that it says it is; "" */
+    bool is_told;                 /* nothing is left to say: the agent is gone, or knows */
+    atomic_bool stop;             /* makes link_receive return; `wake` says why */
+    bool is_admitted;             /* these and what follows: server.lock */
+    bool is_waiting;              /* for an approval */
+    bool holds_identity;          /* is the control connection of its key */
+    bool is_over;                 /* the thread is to be joined */
+    int64_t deadline_ms;          /* when it is shut; 0: never */
     enum connection_wake wake;
     bool has_news; /* of the job: its thread is to tell the agent */
     struct transfer *transfer;

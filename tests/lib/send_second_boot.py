@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An agent that can keep nothing, killed in the middle and started again with the same token, as a
-boot medium is after a loss of power: it is the same machine, and what was safe is not sent again.
+"""An agent that can keep nothing, killed in the middle and started again, as a boot medium is after a
+loss of power: with the same token, or by a person's word, it is the same machine, and what was safe
+is not sent again.
 """
 
 import os
 import re
+import shutil
 import sys
 
 sys.dont_write_bytecode = True
@@ -31,11 +33,20 @@ def safe_bytes(server, name):
     return found["disks"][0]["safe_bytes"] if found and found["disks"] else 0
 
 
+def approve(server, sending, *options):
+    """Lets it in; its code."""
+    code = wait_for("a code", lambda: sending.lines.find(r"approve ([A-Z2-7]{4}-[A-Z2-7]{4})$"))
+    server.rehost("approve", *options, code.group(1))
+    return code.group(1)
+
+
 def lose_power(server, disk, *options, **keywords):
     """Sends until some of it is safe; how much that was."""
     sending = Sending(server, [disk.path], "--name", "web", "--limit", "16M", "--compress", "none",
                       *options, **keywords)
     try:
+        if "token" not in keywords:
+            approve(server, sending)
         wait_for("%d bytes are safe" % SAFE, lambda: safe_bytes(server, "web") >= SAFE or
                  check(sending.process.poll() is None, "send ended: %s" % sending.lines.text))
     finally:
@@ -43,16 +54,20 @@ def lose_power(server, disk, *options, **keywords):
     return safe_bytes(server, "web")
 
 
+def check_sent(disk, safe, up):
+    """What was safe has not crossed the wire again."""
+    most = 1.02 * (disk.used_bytes() - safe) + WINDOW + 256 * 1024
+    check(up < most, "%d bytes crossed the wire of %d, %d were safe" %
+          (up, disk.used_bytes(), safe))
+    say("of %d bytes %d were safe, %d crossed the wire then" % (disk.used_bytes(), safe, up))
+
+
 def go_on(server, disk, safe, *options, **keywords):
     """All the rest; what crossed the wire is no more than that."""
     with Proxy(server.port) as proxy:
         text = send(server, [disk.path], "--name", "web", "--compress", "none", *options,
                     port=proxy.port, **keywords)
-        up = proxy.ask()["up"]
-    most = 1.02 * (disk.used_bytes() - safe) + WINDOW + 256 * 1024
-    check(up < most, "%d bytes crossed the wire of %d, %d were safe" %
-          (up, disk.used_bytes(), safe))
-    say("of %d bytes %d were safe, %d crossed the wire then" % (disk.used_bytes(), safe, up))
+        check_sent(disk, safe, proxy.ask()["up"])
     return text
 
 
@@ -79,6 +94,22 @@ def test_token(folder):
         check("not authorised" in text, "it does not say so: %s" % text)
 
 
+def test_approved(folder):
+    """Without a token the key is lost; a person hands the machine to the new one."""
+    disk = PlainDisk(folder, "sda.img", SIZE)
+    with serve(folder) as server:
+        safe = lose_power(server, disk, state=os.path.join(folder, "state"))
+        shutil.rmtree(os.path.join(folder, "state"))
+        with Proxy(server.port) as proxy:
+            sending = Sending(server, [disk.path], "--name", "web", "--compress", "none",
+                              state=os.path.join(folder, "state"), port=proxy.port)
+            approve(server, sending, "--for", "web")
+            sending.wait()
+            check_sent(disk, safe, proxy.ask()["up"])
+        check_machine(server, "web", [disk])
+        check_pool(server, ["web"])
+
+
 def test_other_token(folder):
     """Another token makes another key: it is another machine to the server."""
     disk = PlainDisk(folder, "sda.img", 4)
@@ -89,7 +120,7 @@ def test_other_token(folder):
         check_pool(server, ["web", "web-2"])
 
 
-TESTS = {"token": test_token, "other-token": test_other_token}
+TESTS = {"token": test_token, "approved": test_approved, "other-token": test_other_token}
 
 if __name__ == "__main__":
     try:

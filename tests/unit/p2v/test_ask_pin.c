@@ -40,9 +40,10 @@ static void count_machine(void *context, const struct machine_row *row)
     ++*(unsigned *)context;
 }
 
-static void count_waiting(void *context, const char *code, const char *address, int64_t since)
+static void count_waiting(void *context, const char *code, const char *address, int64_t since,
+                          const char *machine)
 {
-    (void)code, (void)address, (void)since;
+    (void)code, (void)address, (void)since, (void)machine;
     ++*(unsigned *)context;
 }
 

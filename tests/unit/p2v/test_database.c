@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "p2v/machine.h"
 #include "p2v/server/database.h"
+#include "p2v/server/machine_name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -345,9 +346,11 @@ static void test_database_is_for_its_owner_only(void **state)
 
 /* --- agents --- */
 
-static void count_waiting(void *context, const char *code, const char *address, int64_t since)
+static void count_waiting(void *context, const char *code, const char *address, int64_t since,
+                          const char *machine)
 {
     (void)since;
+    assert_string_equal(machine, "");
     assert_int_equal(strlen(code), AGENT_CODE_SIZE - 1);
     assert_true(strlen(address) > 0);
     ++*(size_t *)context;
@@ -369,8 +372,8 @@ static void test_agent_that_waits_gets_in_by_its_code(void **state)
     agent_code(identity_of(7), code);
     assert_int_equal(agent_approve(place->database, code, &err), -1);
     assert_int_equal(err.errnum, ENOENT);
-    assert_int_equal(agent_wait(place->database, identity_of(7), "10.0.0.7:5000", NULL), 0);
-    assert_int_equal(agent_wait(place->database, identity_of(8), "10.0.0.8:5000", NULL), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(7), "10.0.0.7:5000", "", NULL), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(8), "10.0.0.8:5000", "", NULL), 0);
     assert_int_equal(waiting(place), 2);
     for (char *character = code; *character; character++)
         *character = (char)(*character >= 'A' && *character <= 'Z' ? *character + 32 : *character);
@@ -392,8 +395,8 @@ static void test_agent_with_anothers_code_spoils_the_approval(void **state)
     memcpy(other, identity_of(7), sizeof(other));
     other[20] = 99;
     agent_code(identity_of(7), code);
-    assert_int_equal(agent_wait(place->database, identity_of(7), "10.0.0.7:5000", NULL), 0);
-    assert_int_equal(agent_wait(place->database, other, "10.6.6.6:5000", NULL), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(7), "10.0.0.7:5000", "", NULL), 0);
+    assert_int_equal(agent_wait(place->database, other, "10.6.6.6:5000", "", NULL), 0);
     assert_int_equal(agent_approve(place->database, code, &err), -1);
     assert_int_equal(err.errnum, EEXIST);
     assert_int_equal(known(place, 7), ADMISSION_NEEDED);
@@ -407,13 +410,14 @@ static void test_agents_that_wait_are_bounded(void **state)
     struct place *place = *state;
     struct error err = {0};
     for (unsigned agent = 0; agent < 256; agent++)
-        assert_int_equal(agent_wait(place->database, identity_of(agent), "10.0.0.1:1", &err), 0);
-    assert_int_equal(agent_wait(place->database, identity_of(256), "10.0.0.1:1", &err), -1);
+        assert_int_equal(agent_wait(place->database, identity_of(agent), "10.0.0.1:1", "", &err),
+                         0);
+    assert_int_equal(agent_wait(place->database, identity_of(256), "10.0.0.1:1", "", &err), -1);
     assert_int_equal(err.errnum, ENOSPC);
     /* One that is in the list may say so again. */
-    assert_int_equal(agent_wait(place->database, identity_of(255), "10.0.0.1:2", &err), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(255), "10.0.0.1:2", "", &err), 0);
     assert_int_equal(agent_stop_waiting(place->database, identity_of(0), &err), 0);
-    assert_int_equal(agent_wait(place->database, identity_of(256), "10.0.0.1:1", &err), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(256), "10.0.0.1:1", "", &err), 0);
     assert_int_equal(waiting(place), 256);
     reopen(place);
     assert_int_equal(waiting(place), 0);
@@ -641,7 +645,7 @@ static void test_approval_can_hand_a_machine_to_a_new_key(void **state)
     struct error err = {0};
     uint32_t number = claim(place, 1, "web01", name);
     agent_code(identity_of(2), code);
-    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.2:1", NULL), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.2:1", "", NULL), 0);
     assert_int_equal(agent_approve_as(place->database, code, "web02", &err), -1);
     assert_int_equal(err.errnum, ENOENT);
     assert_int_equal(known(place, 2), ADMISSION_NEEDED);
@@ -658,6 +662,50 @@ static void set_ids(struct place *place, uint32_t number, const char *uuid, cons
     char twin[64];
     assert_int_equal(machine_set_ids(place->database, number, uuid, serial, twin, NULL), 0);
     assert_string_equal(twin, expected);
+}
+
+/* --- which machine somebody who waits is on --- */
+
+static void keep_machine(void *context, const char *code, const char *address, int64_t since,
+                         const char *machine)
+{
+    (void)code, (void)address, (void)since;
+    snprintf(context, 64, "%s", machine);
+}
+
+static void expect_suggestion(struct place *place, const char *code, const char *expected)
+{
+    char name[64], visited[64] = "nobody waits";
+    struct machine_visitor visitor = {.waiting = keep_machine, .context = visited};
+    assert_int_equal(agent_waiting_machine(place->database, code, name, NULL), 0);
+    assert_string_equal(name, expected);
+    assert_int_equal(machine_visit(place->database, &visitor, NULL), 0);
+    assert_string_equal(visited, expected);
+}
+
+static void test_agent_that_waits_is_told_from_a_stranger_by_the_machine_it_is_on(void **state)
+{
+    struct place *place = *state;
+    static const char uuid[] = "4C4C4544-0042-3510-8052-B4C04F4B3132";
+    char name[64], code[AGENT_CODE_SIZE], mark[MACHINE_MARK_SIZE], other[MACHINE_MARK_SIZE];
+    uint32_t number = claim(place, 1, "web01", name);
+    set_ids(place, number, uuid, "B5", "");
+    set_ids(place, claim(place, 3, "db1", name), uuid + 1, "", "");
+    machine_mark_make("4c4c4544 0042 3510 8052 b4c04f4b3132", "b5", mark);
+    machine_mark_make(uuid, "B6", other);
+    agent_code(identity_of(2), code);
+    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.2:1", mark, NULL), 0);
+    expect_suggestion(place, code, "web01");
+    set_state(place, number, MACHINE_DONE);
+    expect_suggestion(place, code, "");
+    set_state(place, number, MACHINE_PAUSED);
+    expect_suggestion(place, code, "web01");
+    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.2:1", other, NULL), 0);
+    expect_suggestion(place, code, "");
+    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.2:1", "", NULL), 0);
+    expect_suggestion(place, code, "");
+    assert_int_equal(agent_waiting_machine(place->database, "nonsense", name, NULL), 0);
+    assert_string_equal(name, "");
 }
 
 static void test_machine_twins_are_told(void **state)
@@ -754,7 +802,7 @@ static void test_token_made_beside_the_server_works_in_it(void **state)
     database_set_clock(other, tell_time, &place->now);
     assert_int_equal(token_create(other, NULL, token, id, NULL), 0);
     assert_int_equal(use(place, 1, token), ADMISSION_GRANTED);
-    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.1:1", NULL), 0);
+    assert_int_equal(agent_wait(place->database, identity_of(2), "10.0.0.1:1", "", NULL), 0);
     char code[AGENT_CODE_SIZE];
     agent_code(identity_of(2), code);
     assert_int_equal(agent_approve(other, code, NULL), 0);
@@ -821,6 +869,30 @@ static void test_database_of_a_newer_rehost_is_refused_by_number(void **state)
     assert_null(database_open(&place->pool, POOL_SERVE, &err));
     assert_non_null(strstr(err.text, "version 7"));
     assert_null(database_open(&place->pool, POOL_USE, &err));
+}
+
+/* As it was made before agents said which machine they are. */
+static void test_database_of_version_1_goes_on_as_one_of_today(void **state)
+{
+    struct place *place = *state;
+    struct error err = {0};
+    char code[AGENT_CODE_SIZE];
+    char name[64];
+    uint32_t number = claim(place, 3, "web01", name);
+    database_close(take_ptr(&place->database));
+    set_version(place, "ALTER TABLE waiting DROP COLUMN mark; PRAGMA user_version = 1");
+    assert_null(database_open(&place->pool, POOL_USE, &err));
+    assert_non_null(strstr(err.text, "restart"));
+    for (int i = 0; i < 2; i++) {
+        database_close(take_ptr(&place->database));
+        place->database = database_open(&place->pool, POOL_SERVE, &err);
+        if (!place->database)
+            fail_msg("%s", err.text);
+    }
+    assert_int_equal(claim(place, 3, "web01", name), number);
+    assert_int_equal(agent_wait(place->database, identity_of(7), "10.0.0.7:1", "", NULL), 0);
+    agent_code(identity_of(7), code);
+    assert_int_equal(agent_approve(place->database, code, NULL), 0);
 }
 
 static void test_database_file_alone_is_a_database_from_the_start(void **state)
@@ -896,12 +968,14 @@ int main(void)
         TEST(test_machines_are_interrupted_when_the_server_starts),
         TEST(test_token_made_for_a_machine_hands_it_to_a_new_key),
         TEST(test_approval_can_hand_a_machine_to_a_new_key),
+        TEST(test_agent_that_waits_is_told_from_a_stranger_by_the_machine_it_is_on),
         TEST(test_machine_twins_are_told),
         TEST(test_machine_placeholders_make_no_twins),
         TEST(test_token_is_used_exactly_often_by_two_connections),
         TEST(test_token_made_beside_the_server_works_in_it),
         TEST(test_database_keeps_what_was_told_before_a_kill),
         TEST(test_database_of_a_newer_rehost_is_refused_by_number),
+        TEST(test_database_of_version_1_goes_on_as_one_of_today),
         TEST(test_database_file_alone_is_a_database_from_the_start),
         TEST(test_database_that_is_none_is_refused),
         TEST(test_database_is_not_made_for_who_only_uses_it),

@@ -154,6 +154,43 @@ static void test_machine_without_a_name_is_called_after_its_hardware(void **stat
     }
 }
 
+static void test_machine_mark_is_found_in_a_program_and_nothing_else_is(void **state)
+{
+    (void)state;
+    static const char *const none[] = {"rehost 1.0",
+                                       "",
+                                       " id=",
+                                       "rehost id=0123456789abcde",
+                                       "rehost id=0123456789abcdef0",
+                                       "rehost id=0123456789ABCDEF",
+                                       "rehost id=0123456789abcdeg",
+                                       "id=0123456789abcdef",
+                                       "rehost id=0123456789abcdef "};
+    char mark[MACHINE_MARK_SIZE];
+    machine_mark_find("rehost 1.0 id=0123456789abcdef", mark);
+    assert_string_equal(mark, "0123456789abcdef");
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        machine_mark_find(none[i], mark);
+        assert_string_equal(mark, "");
+    }
+}
+
+static void test_machine_mark_is_of_what_identifies_a_machine(void **state)
+{
+    (void)state;
+    static const char uuid[] = "4C4C4544-0042-3510-8052-B4C04F4B3132";
+    char mark[MACHINE_MARK_SIZE], same[MACHINE_MARK_SIZE], other[MACHINE_MARK_SIZE];
+    machine_mark_make(uuid, "4XK2J5J", mark);
+    machine_mark_make("4c4c4544-0042-3510-8052-b4c04f4b3132", "4xk2j5j ", same);
+    machine_mark_make(uuid, "To Be Filled By O.E.M.", other);
+    /* printf '4c4c454400423510...\n4xk2j5j\n' | sha256sum */
+    assert_string_equal(mark, "6ba15fb67e5b2220");
+    assert_string_equal(mark, same);
+    assert_string_not_equal(mark, other);
+    machine_mark_make("00000000-0000-0000-0000-000000000000", "None", mark);
+    assert_string_equal(mark, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +200,8 @@ int main(void)
         cmocka_unit_test(test_machine_name_with_a_number_stays_short),
         cmocka_unit_test(test_machine_uuid_has_one_spelling),
         cmocka_unit_test(test_machine_without_a_name_is_called_after_its_hardware),
+        cmocka_unit_test(test_machine_mark_is_found_in_a_program_and_nothing_else_is),
+        cmocka_unit_test(test_machine_mark_is_of_what_identifies_a_machine),
         cmocka_unit_test(test_machine_serial_that_is_nobodys_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,52 @@ static void test_agent_without_a_token_waits_and_is_approved(void **state)
     agent_fini(&agent);
 }
 
+/* The machine's UUID and serial number, and their mark. */
+#define MARKED                                                                                     \
+    "{\"dmi\": {\"uuid\": \"4C4C4544-0042-3510-8052-B4C04F4B3132\", \"serial\": \"4XK2J5J\"}}"
+#define MARK "6ba15fb67e5b2220"
+
+static void announce_marked(struct agent *agent)
+{
+    struct wire_session session;
+    SEND(agent->control, machine,
+         {.disk_count = 1,
+          .disks = {{DISK_SIZE, 512, DISK_SIZE, "sda", ""}},
+          .name = "web01",
+          .inventory = MARKED,
+          .inventory_length = strlen(MARKED)});
+    EXPECT(agent->control, WIRE_SESSION, session, &session);
+    assert_string_equal(session.machine, "web01");
+}
+
+/* As an agent on a boot medium after a loss of power, without a token. */
+static void test_agent_that_lost_its_key_is_suggested_the_machine_that_it_had(void **state)
+{
+    struct stage *stage = *state;
+    struct agent agent, again;
+    struct wire_admitted admitted;
+    struct wire_welcome welcome;
+    char machine[64];
+    agent_init(&agent, stage);
+    agent_enter(&agent);
+    announce_marked(&agent);
+    agent_fini(&agent);
+    agent_init(&again, stage);
+    again.control = agent_knock(&again);
+    SEND(again.control, hello,
+         {.version = WIRE_VERSION, .role = WIRE_CONTROL, .program = "by hand id=" MARK});
+    EXPECT(again.control, WIRE_WELCOME, welcome, &welcome);
+    EXPECT(again.control, WIRE_ADMITTED, admitted, &admitted);
+    assert_true(admitted.is_waiting);
+    struct database *database = server_database(stage->server);
+    assert_int_equal(agent_waiting_machine(database, admitted.code, machine, NULL), 0);
+    assert_string_equal(machine, "web01");
+    assert_int_equal(agent_approve_as(database, admitted.code, machine, NULL), 0);
+    EXPECT(again.control, WIRE_ADMITTED, admitted, &admitted);
+    announce_marked(&again);
+    agent_fini(&again);
+}
+
 static void test_disk_connection_needs_a_session_of_its_own_key(void **state)
 {
     struct stage *stage = *state;
@@ -316,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(test_wrong_used_and_expired_tokens_are_refused_alike),
         WITH_SERVER(test_agent_without_a_token_waits_and_is_approved),
+        WITH_SERVER(test_agent_that_lost_its_key_is_suggested_the_machine_that_it_had),
         WITH_SERVER(test_disk_connection_needs_a_session_of_its_own_key),
         WITH_SERVER(test_unknown_version_is_told_so),
         WITH_SERVER(test_frames_at_the_wrong_time_end_the_connection),

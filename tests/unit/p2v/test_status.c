@@ -37,7 +37,7 @@ static int start(void **state)
     machine.row.seconds_left = 192;
     machine.row.since = NOW - 60;
     machine.row.updated = NOW - 1;
-    waiting = (struct status_waiting){"MZXW-6YTB", "10.0.0.7:5000", NOW - 200};
+    waiting = (struct status_waiting){"MZXW-6YTB", "10.0.0.7:5000", NOW - 200, ""};
     status = (struct status){&machine, 1, NULL, 0};
     return 0;
 }
@@ -126,6 +126,18 @@ static void test_status_table_shows_who_waits_and_how_to_let_it_in(void **state)
                               "    rehost approve --pool /srv/rehost MZXW-6YTB\n");
 }
 
+static void test_status_table_says_which_machine_somebody_who_waits_may_be(void **state)
+{
+    (void)state;
+    status = (struct status){.waiting = &waiting, .waiting_count = 1};
+    snprintf(waiting.machine, sizeof(waiting.machine), "web01");
+    assert_shown("    says it is web01,");
+    assert_shown("    rehost approve --pool /srv/rehost --for web01 MZXW-6YTB");
+    AUTO_JSON json = status_to_json(&status);
+    const json_t *agent = json_array_get(json_object_get(json, "waiting"), 0);
+    assert_string_equal(json_string_value(json_object_get(agent, "machine")), "web01");
+}
+
 static void assert_narrow(const char *text)
 {
     while (*text) {
@@ -193,7 +205,8 @@ static void test_status_json_has_the_documented_names(void **state)
         "{\"name\":\"sdb\",\"size_bytes\":2199023255552,\"total_bytes\":25165824,"
         "\"done_bytes\":25165824,\"safe_bytes\":25165824,\"sent_bytes\":5,\"wire_bytes\":6,"
         "\"unreadable_bytes\":0,\"pass\":2}]}],"
-        "\"waiting\":[{\"code\":\"MZXW-6YTB\",\"address\":\"10.0.0.7:5000\",\"since\":999800}]}");
+        "\"waiting\":[{\"code\":\"MZXW-6YTB\",\"address\":\"10.0.0.7:5000\",\"since\":999800,"
+        "\"machine\":null}]}");
 }
 
 static void test_status_json_has_a_result_only_at_the_end(void **state)
@@ -278,6 +291,7 @@ int main(void)
         TEST(test_status_table_shows_a_result_in_one_line_and_a_reason),
         TEST(test_status_table_tells_warnings_and_twins),
         TEST(test_status_table_shows_who_waits_and_how_to_let_it_in),
+        TEST(test_status_table_says_which_machine_somebody_who_waits_may_be),
         TEST(test_status_table_stays_within_eighty_columns),
         TEST(test_status_escapes_what_an_agent_said),
         TEST(test_status_json_has_the_documented_names),
