@@ -160,8 +160,25 @@ static void test_index_that_cannot_be_read_knows_nothing(void **state)
     assert_int_equal(ftruncate(fd, 100), 0);
     close(fd);
     assert_false(find(fixture, 1, &chunk));
-    add(fixture, 2, 10);
-    assert_false(find(fixture, 2, &chunk));
+    add(fixture, 1, 11); /* beside what else may have been there */
+    assert_false(find(fixture, 1, &chunk));
+}
+
+/* As a server does that was started anew: what is filled is looked up in the file's map. */
+static void test_index_that_is_opened_again_still_adds_beside_what_is_there(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t chunk;
+
+    for (uint64_t i = 0; i < 600; i++) {
+        if (i % 100 == 0)
+            open_index(fixture, 16 * SLOTS);
+        add(fixture, i, i);
+    }
+    for (uint64_t i = 0; i < 600; i++) {
+        assert_true(find(fixture, i, &chunk));
+        assert_int_equal(chunk, i);
+    }
 }
 
 static void test_index_holds_no_name_of_zeroes_and_no_chunk_beyond_48_bits(void **state)
@@ -220,6 +237,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_index_that_cannot_be_read_knows_nothing, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_index_that_is_opened_again_still_adds_beside_what_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_index_holds_no_name_of_zeroes_and_no_chunk_beyond_48_bits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_index_of_no_or_too_many_slots_is_refused, set_up,
