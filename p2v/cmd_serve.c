@@ -10,6 +10,7 @@
 #include "formats/image.h"
 #include "p2v/commands.h"
 #include "p2v/pool_use.h"
+#include "p2v/serve_iso.h"
 #include "p2v/server/server.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <openssl/crypto.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +27,10 @@
 #include <unistd.h>
 
 struct serve_options {
-    const char *pool, *listen, *format;
+    const char *pool, *listen, *format, *iso, *iso_server;
     unsigned jobs;
     uint64_t checkpoint_bytes;
-    bool is_boot_test_skipped, is_fix_skipped, is_token_printed;
+    bool is_boot_test_skipped, is_fix_skipped, is_token_printed, is_forced;
 };
 
 #define ROW(name, kind, argument, field, help)                                                     \
@@ -47,6 +49,11 @@ static const struct option_spec serve_options[] = {
     ROW("no-boot-test", OPTION_FLAG, NULL, is_boot_test_skipped, "do not start the copies"),
     ROW("print-token", OPTION_FLAG, NULL, is_token_printed,
         "make a token for one machine and print it"),
+    ROW("iso", OPTION_TEXT, "FILE", iso,
+        "make a boot medium that sends one machine here (see make-iso)"),
+    ROW("iso-server", OPTION_TEXT, "HOST[:PORT]", iso_server,
+        "this server's address, as the medium has it (that of the default route)"),
+    ROW("force", OPTION_FLAG, NULL, is_forced, "replace the ISO that is there"),
     CLI_OPTION_END,
 };
 
@@ -122,10 +129,12 @@ static int print_start(struct server *server, bool is_token_printed, struct erro
 /* --- the process --- */
 
 static int stop_pipe[2] = {-1, -1};
+static atomic_bool is_stopping;
 
 static void on_signal(int number)
 {
     int saved = errno;
+    is_stopping = true;
     ssize_t ignored = write(stop_pipe[1], "", 1);
     (void)ignored;
     (void)number;
@@ -183,15 +192,26 @@ static int check_options(const struct serve_options *options, struct error *err)
     if (options->checkpoint_bytes && (options->checkpoint_bytes < SERVER_MIN_CHECKPOINT ||
                                       options->checkpoint_bytes > SERVER_MAX_CHECKPOINT))
         return cli_usage(err, "--checkpoint: from 1M to 4G");
+    if (!options->iso && (options->iso_server || options->is_forced))
+        return cli_usage(err, "--iso-server and --force are for --iso");
     if (options->jobs > 64)
         return cli_usage(err, "--jobs: at most 64");
     return CLI_DONE;
 }
 
-static int serve(const struct server_options *options, bool is_token_printed, struct error *err)
+static int serve(const struct server_options *options, const struct serve_options *given,
+                 struct error *err)
 {
+    const struct serve_iso iso = {.output = given->iso,
+                                  .address = given->iso_server,
+                                  .is_forced = given->is_forced,
+                                  .stop = &is_stopping,
+                                  .log = options->log};
     AUTO_PTR(server) server = server_start(options, err);
-    if (!server || print_start(server, is_token_printed, err) != 0)
+    if (!server || print_start(server, given->is_token_printed, err) != 0)
+        return -1;
+    /* Agents are served meanwhile. */
+    if (iso.output && serve_iso_make(server, &iso, err) != 0 && !is_stopping)
         return -1;
     wait_for_signal();
     log_info(options->log, "stopping");
@@ -226,7 +246,7 @@ static int run(struct cli *cli, const void *values, const struct option_list *op
     tune_process();
     if (catch_signals(err) != 0)
         return -1;
-    return serve(&server, options->is_token_printed, err) == 0 ? CLI_DONE : -1;
+    return serve(&server, options, err) == 0 ? CLI_DONE : -1;
 }
 
 const struct command command_serve = {

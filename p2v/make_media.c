@@ -128,5 +128,7 @@ int make_media_run(struct cli *cli, const struct make_media_options *options,
     struct media_result result;
     code = maker(&media, &result, err);
     wipe(line);
-    return code == 0 ? print_made(options, &result) : -1;
+    if (code != 0)
+        return -1;
+    return cli->console.is_quiet && !options->is_json ? CLI_DONE : print_made(options, &result);
 }
