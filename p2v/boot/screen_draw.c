@@ -194,8 +194,8 @@ static const char *form_help(const struct screen_ui *ui, int item)
                              "name that it finds.",
         [SCREEN_ITEM_TOKEN] = "The 26 characters that 'rehost serve' or 'rehost token' printed. "
                               "Without one, somebody approves this machine on the server.",
-        [SCREEN_ITEM_CARD] = "The network card to use: eno1, its MAC, eno1.42 for a VLAN, or a "
-                             "bond: bond0:eno1+eno2:802.3ad.",
+        [SCREEN_ITEM_CARD] = "Empty: whichever has a cable. Or eno1, a MAC, eno1.42 (a VLAN), "
+                             "bond0:eno1+eno2:802.3ad.",
         [SCREEN_ITEM_ADDRESS] = "This machine's address while it is copied, with the length of the "
                                 "network: 192.0.2.5/24.",
         [SCREEN_ITEM_GATEWAY] = "The router on the way to the server; empty when the server is in "

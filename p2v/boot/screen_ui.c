@@ -210,8 +210,8 @@ static void write_network(const struct screen_ui *ui, char *network, size_t size
         snprintf(network, size, "%s", ui->given);
     if (ui->net != SCREEN_NET_HAND)
         return;
-    snprintf(network, size, "%s,%s%s%s%s%s", ui->card, ui->address, ui->gateway[0] ? ",gw=" : "",
-             ui->gateway, ui->dns[0] ? ",dns=" : "", ui->dns);
+    snprintf(network, size, "%s%s%s%s%s%s%s", ui->card, ui->card[0] ? "," : "", ui->address,
+             ui->gateway[0] ? ",gw=" : "", ui->gateway, ui->dns[0] ? ",dns=" : "", ui->dns);
 }
 
 static enum screen_act refuse(struct screen_ui *ui, const struct screen_model *model, int item,
@@ -222,18 +222,23 @@ static enum screen_act refuse(struct screen_ui *ui, const struct screen_model *m
     return SCREEN_NOTHING;
 }
 
+/* The length is the wire's; the letters are base32's. */
+static bool is_token(const char *token)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567";
+    return token[0] == '\0' ||
+           (strlen(token) == WIRE_TOKEN_LENGTH && strspn(token, letters) == WIRE_TOKEN_LENGTH);
+}
+
 static enum screen_act submit_form(struct screen_ui *ui, const struct screen_model *model,
                                    struct screen_answer *answer)
 {
     struct screen_form *form = &answer->form;
-    size_t token = strlen(ui->token);
     if (!ui->server[0])
         return refuse(ui, model, SCREEN_ITEM_SERVER, "Type the server's name or address first.");
-    if (token != 0 && token != WIRE_TOKEN_LENGTH)
+    if (!is_token(ui->token))
         return refuse(ui, model, SCREEN_ITEM_TOKEN,
-                      "A token has 26 characters; leave it empty if you have none.");
-    if (ui->net == SCREEN_NET_HAND && !ui->card[0])
-        return refuse(ui, model, SCREEN_ITEM_CARD, "Type the network card's name (eno1).");
+                      "A token is 26 of A to Z and 2 to 7; leave it empty if you have none.");
     if (ui->net == SCREEN_NET_HAND && !ui->address[0])
         return refuse(ui, model, SCREEN_ITEM_ADDRESS, "Type this machine's address first.");
     memcpy(form->server, ui->server, sizeof(form->server));

@@ -9,17 +9,13 @@
 #include "base/own.h"
 #include "p2v/boot/screen_ui.h"
 #include "tests/unit/p2v/boot_model.h"
+#include "tests/unit/p2v/boot_terminal.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -283,7 +279,7 @@ static void test_screen_form_does_not_go_on_without_a_server_or_with_half_a_toke
     key(&pages, SCREEN_KEY_DOWN);
     key(&pages, SCREEN_KEY_DOWN);
     assert_int_equal(key(&pages, SCREEN_KEY_ENTER), SCREEN_NOTHING);
-    assert_true(is_shown(&pages, "26 characters"));
+    assert_true(is_shown(&pages, "! A token is 26 of"));
     close_page(&pages);
 }
 
@@ -437,100 +433,65 @@ static void test_screen_shows_no_control_characters(void **state)
 
 /* --- on a terminal --- */
 
-struct terminal {
-    int master;
-    char path[64];
-    pthread_t reader;
+struct on_terminal {
+    struct boot_terminal *terminal;
     struct screens *screens;
-    char seen[1 << 17];
-    atomic_size_t length;
 };
-
-/* Somebody has to look, or the terminal is full one day. */
-static void *look(void *context)
-{
-    struct terminal *terminal = context;
-    while (true) {
-        size_t length = atomic_load(&terminal->length);
-        ssize_t got =
-            read(terminal->master, terminal->seen + length, sizeof(terminal->seen) - 1 - length);
-        if (got <= 0)
-            return NULL;
-        atomic_store(&terminal->length, length + (size_t)got);
-    }
-}
 
 static int open_terminal(void **state)
 {
-    struct terminal *terminal = calloc(1, sizeof(*terminal));
-    struct winsize size = {.ws_row = 25, .ws_col = 80};
-    const char *paths[] = {"/nonexistent", terminal->path};
+    struct on_terminal *on = calloc(1, sizeof(*on));
     struct error err = {0};
-    int slave;
-    if (openpty(&terminal->master, &slave, terminal->path, NULL, &size) != 0)
+    on->terminal = boot_terminal_open();
+    if (!on->terminal)
         return -1;
-    pthread_create(&terminal->reader, NULL, look, terminal);
-    terminal->screens = screens_start(paths, 2, false, NULL, &err);
-    close(slave);
-    *state = terminal;
-    return terminal->screens ? 0 : -1;
+    const char *paths[] = {"/nonexistent", on->terminal->path};
+    on->screens = screens_start(paths, 2, false, NULL, &err);
+    *state = on;
+    return on->screens ? 0 : -1;
 }
 
 static int close_terminal(void **state)
 {
-    struct terminal *terminal = *state;
-    screens_stop(terminal->screens);
-    pthread_join(terminal->reader, NULL); /* nobody has it open any more */
-    close(terminal->master);
-    free(terminal);
+    struct on_terminal *on = *state;
+    screens_stop(on->screens);
+    boot_terminal_close(on->terminal);
+    free(on);
     return 0;
 }
 
-static void show(struct terminal *terminal, enum screen_page page)
+static void show(struct on_terminal *on, enum screen_page page)
 {
     struct screen_model *model = boot_model_new(page);
     struct screen_answer answer;
     snprintf(model->pin, sizeof(model->pin), "sha256:%s", "0123456789abcdef");
-    screens_show(terminal->screens, model);
-    assert_int_equal(screens_wait(terminal->screens, 0, &answer), SCREEN_NOTHING);
+    screens_show(on->screens, model);
+    assert_int_equal(screens_wait(on->screens, 0, &answer), SCREEN_NOTHING);
     free(model);
 }
 
 /* What comes back for keys typed on the terminal. */
-static enum screen_act typed(struct terminal *terminal, const char *keys,
-                             struct screen_answer *answer)
+static enum screen_act typed(struct on_terminal *on, const char *keys, struct screen_answer *answer)
 {
-    assert_int_equal(write(terminal->master, keys, strlen(keys)), strlen(keys));
-    return screens_wait(terminal->screens, 2000, answer);
-}
-
-static void wait_until_seen(struct terminal *terminal, const char *words)
-{
-    for (int i = 0; i < 200; i++) {
-        size_t length = atomic_load(&terminal->length);
-        if (memmem(terminal->seen, length, words, strlen(words)))
-            return;
-        usleep(10000);
-    }
-    fail_msg("'%s' was never seen", words);
+    boot_terminal_type(on->terminal, keys);
+    return screens_wait(on->screens, 2000, answer);
 }
 
 static void test_screen_leads_from_the_form_to_the_start_on_a_terminal(void **state)
 {
-    struct terminal *terminal = *state;
+    struct on_terminal *on = *state;
     struct screen_answer answer;
-    show(terminal, SCREEN_FORM);
-    wait_until_seen(terminal, "Where is this machine");
-    assert_int_equal(typed(terminal, "convx\x7f\tweb01\x1b[B\x1b[B\x1b[B\r", &answer),
-                     SCREEN_SUBMIT);
+    show(on, SCREEN_FORM);
+    boot_terminal_await(on->terminal, "Where is this machine");
+    assert_int_equal(typed(on, "convx\x7f\tweb01\x1b[B\x1b[B\x1b[B\r", &answer), SCREEN_SUBMIT);
     assert_string_equal(answer.form.server, "conv");
     assert_string_equal(answer.form.name, "web01");
-    show(terminal, SCREEN_PIN);
-    wait_until_seen(terminal, "0123");
-    assert_int_equal(typed(terminal, "\x1b[C\r", &answer), SCREEN_SUBMIT);
-    show(terminal, SCREEN_REVIEW);
-    wait_until_seen(terminal, "PowerEdge R720");
-    assert_int_equal(typed(terminal, "\x1b[A \x1b[B\r", &answer), SCREEN_SUBMIT);
+    show(on, SCREEN_PIN);
+    boot_terminal_await(on->terminal, "0123");
+    assert_int_equal(typed(on, "\x1b[C\r", &answer), SCREEN_SUBMIT);
+    show(on, SCREEN_REVIEW);
+    boot_terminal_await(on->terminal, "PowerEdge R720");
+    assert_int_equal(typed(on, "\x1b[A \x1b[B\r", &answer), SCREEN_SUBMIT);
     assert_true(answer.is_chosen[0]);
     assert_true(answer.is_chosen[2]);
     assert_false(answer.is_chosen[3]);
@@ -538,19 +499,19 @@ static void test_screen_leads_from_the_form_to_the_start_on_a_terminal(void **st
 
 static void test_screen_escape_alone_goes_back(void **state)
 {
-    struct terminal *terminal = *state;
+    struct on_terminal *on = *state;
     struct screen_answer answer;
-    show(terminal, SCREEN_REVIEW);
-    assert_int_equal(typed(terminal, "\x1b", &answer), SCREEN_BACK);
+    show(on, SCREEN_REVIEW);
+    assert_int_equal(typed(on, "\x1b", &answer), SCREEN_BACK);
 }
 
 static void test_screen_waits_no_longer_than_it_was_told(void **state)
 {
-    struct terminal *terminal = *state;
+    struct on_terminal *on = *state;
     struct screen_answer answer;
-    show(terminal, SCREEN_LOOKING);
+    show(on, SCREEN_LOOKING);
     int64_t before = clock_ms();
-    assert_int_equal(screens_wait(terminal->screens, 50, &answer), SCREEN_NOTHING);
+    assert_int_equal(screens_wait(on->screens, 50, &answer), SCREEN_NOTHING);
     assert_in_range(clock_ms() - before, 45, 1000);
 }
 
