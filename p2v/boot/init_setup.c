@@ -6,12 +6,17 @@
 #include "base/bytes.h"
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/own.h"
+#include "base/text.h"
+#include "p2v/agent/inventory.h"
+#include "p2v/agent/inventory_file.h"
 #include "p2v/boot/init_private.h"
 #include "p2v/boot/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +30,10 @@
 #define UDEV_TRIGGER_MS 60000
 #define UDEV_SETTLE_MS 130000
 #define UDEV_SETTLE "--timeout=120"
+#define DISKS_QUIET_MS 1000 /* no other came for so long */
+#define DISKS_NONE_MS 10000 /* not a single one */
+#define DISKS_ALL_MS 30000
+#define DISKS_LOOK_US 100000
 
 const char init_udev_rules[] =
     "# Nothing may write to a disk of the machine that is looked at.\n"
@@ -105,12 +114,63 @@ static void run(int timeout_ms, const char *const argv[])
 
 #define RUN(timeout_ms, ...) run(timeout_ms, (const char *const[]){__VA_ARGS__, NULL})
 
-/* Drivers are loaded by what the buses say; then the devices are there, under their last names. */
+/*
+ * Drivers are loaded by what the buses say; then the devices are there, under their last names.
+ * What no driver and no name hangs on is left out: it would be most of the work.
+ */
 static void start_udev(void)
 {
+    static const char *const dull[] = {
+        "acpi",     "clockevents",  "clocksource", "cpu",    "event_source",   "graphics",
+        "leds",     "machinecheck", "mem",         "memory", "memory_tiering", "misc",
+        "node",     "thermal",      "tty",         "vc",     "vtconsole",      "wakeup",
+        "workqueue"};
+    const char *trigger[ARRAY_LENGTH(dull) * 2 + 4] = {"udevadm", "trigger", "--action=add"};
+    for (size_t i = 0; i < ARRAY_LENGTH(dull); i++) {
+        trigger[3 + 2 * i] = "--subsystem-nomatch";
+        trigger[4 + 2 * i] = dull[i];
+    }
     RUN(UDEV_START_MS, "/usr/lib/systemd/systemd-udevd", "--daemon");
-    RUN(UDEV_TRIGGER_MS, "udevadm", "trigger", "--type=subsystems", "--action=add");
-    RUN(UDEV_TRIGGER_MS, "udevadm", "trigger", "--type=devices", "--action=add");
+    run(UDEV_TRIGGER_MS, trigger);
+    RUN(UDEV_SETTLE_MS, "udevadm", "settle", UDEV_SETTLE);
+}
+
+/* --- disks --- */
+
+/* The names of what may be a disk. Caller frees. */
+static char *disk_names(void)
+{
+    static const char *const others[] = {"loop", "ram", "zram", "sr", "fd", "dm-", "md"};
+    AUTO(text) joined = {0};
+    char **names = inventory_names("", "/sys/block");
+    for (size_t i = 0; names && names[i]; i++) {
+        bool is_disk = true;
+        for (size_t k = 0; k < ARRAY_LENGTH(others); k++)
+            is_disk = is_disk && !text_starts_with(names[i], others[k]);
+        if (is_disk)
+            text_addf(&joined, "%s ", names[i]);
+    }
+    inventory_names_free(names);
+    return text_take(&joined);
+}
+
+/* NVMe and others look for their disks after udev is through: until no more come. */
+static void wait_for_disks(void)
+{
+    int64_t start_ms = clock_ms(), change_ms = start_ms;
+    char *before = disk_names();
+    for (;;) {
+        int64_t limit_ms = before[0] ? DISKS_QUIET_MS : DISKS_NONE_MS;
+        if (clock_ms() - change_ms >= limit_ms || clock_ms() - start_ms >= DISKS_ALL_MS)
+            break;
+        usleep(DISKS_LOOK_US);
+        char *now = disk_names();
+        if (strcmp(now, before) != 0)
+            change_ms = clock_ms();
+        free(before);
+        before = now;
+    }
+    free(before);
     RUN(UDEV_SETTLE_MS, "udevadm", "settle", UDEV_SETTLE);
 }
 
@@ -131,12 +191,14 @@ int init_set_up(void)
     make_folders();
     take_over_console();
     write_file(INIT_LOG, "");
+    write_file(INVENTORY_MEDIUM_MARK, "");
     write_file("/run/udev/rules.d/10-rehost.rules", init_udev_rules);
     write_file("/run/modprobe.d/rehost.conf", init_module_options);
     write_file("/proc/sys/kernel/hostname", "rehost");
     init_say("looking at this machine's hardware");
     RUN(UDEV_START_MS, "ip", "link", "set", "lo", "up");
     start_udev();
+    wait_for_disks();
     init_say("hardware found after %.1f s", (double)(clock_ms() - start_ms) / 1000);
     return 0;
 }
