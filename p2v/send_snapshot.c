@@ -5,6 +5,7 @@
  */
 #include "base/own.h"
 #include "p2v/agent/live_devices.h"
+#include "p2v/copy.h"
 #include "p2v/interrupt.h"
 #include "p2v/send_private.h"
 
@@ -144,6 +145,19 @@ static void tell(struct send *send, const struct snapshots *snapshots)
     log_info(&send->log, "snapshots of %s: the copy is of this moment", text_string(&names));
 }
 
+/* It is known better now. */
+static void estimate(struct send *send)
+{
+    for (size_t i = 0; i < send->disk_count; i++) {
+        struct extents used = {0};
+        struct send_disk *disk = &send->disks[i];
+        if (disk->live.is_live && disk->live_source &&
+            snapshots_used(send->snapshots->snapshots, disk->snapshot_index, &used, NULL) == 0)
+            copy_estimate(disk->source.block, &used, &disk->source.used_bytes, NULL);
+        extents_fini(&used);
+    }
+}
+
 bool send_take_snapshots(void *context)
 {
     struct send *send = context;
@@ -156,10 +170,12 @@ bool send_take_snapshots(void *context)
     set_some(held, true);
     int result = snapshots_take(held->snapshots, obstacle, sizeof(obstacle), &err);
     held->is_held = result == 1;
-    if (result == 1)
+    if (result == 1) {
+        estimate(send);
         tell(send, held->snapshots);
-    else
+    } else {
         set_some(held, false);
+    }
     pthread_mutex_unlock(&held->lock);
     if (result < 0)
         log_warning(&send->log, "snapshots: %s: the disks are gone over in passes", err.text);

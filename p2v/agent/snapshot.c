@@ -144,6 +144,7 @@ static void close_taken(struct snapshots *snapshots)
     }
     for (size_t i = 0; snapshots->taken && i < snapshots->plan.volume_count; i++) {
         device_close(snapshots->taken[i].device);
+        extents_fini(&snapshots->taken[i].used);
         snapshots->taken[i].device = NULL;
     }
     snapshot_aside_fini(&snapshots->aside);

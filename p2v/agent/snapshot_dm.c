@@ -130,8 +130,7 @@ int snapshot_dm_reset(const struct snapshot_dm *device, struct error *err)
     if (load(device, "zero", sectors, "", NULL) != 0 &&
         load(device, "error", sectors, "", err) != 0)
         return -1;
-    if (resume(device, err) != 0 ||
-        clear_room(request.parameters, err) != 0)
+    if (resume(device, err) != 0 || clear_room(request.parameters, err) != 0)
         return -1;
     return load(device, "snapshot", sectors, request.parameters, err);
 }

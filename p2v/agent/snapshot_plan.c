@@ -57,6 +57,7 @@ void snapshot_plan_fini(struct snapshot_plan *plan)
     free(plan->members.items);
     free(plan->metadata.items);
     free(plan->free.items);
+    free(plan->swap.items);
     *plan = (struct snapshot_plan){0};
 }
 
@@ -281,14 +282,32 @@ static int add_volume(struct snapshot_plan *plan, const json_t *row, const char 
     return 0;
 }
 
-static bool is_in_use(const struct planning *planning, const json_t *row)
+static bool is_open(const json_t *row)
 {
-    uint64_t is_open, major, minor;
+    uint64_t is_it;
+    return snapshot_report_number(row, "lv_device_open", &is_it, NULL) == 0 && is_it == 1;
+}
+
+static bool is_swap(const struct planning *planning, const json_t *row)
+{
+    uint64_t major, minor;
     const struct snapshot_machine *machine = planning->machine;
-    return snapshot_report_number(row, "lv_device_open", &is_open, NULL) == 0 && is_open == 1 &&
-           snapshot_report_number(row, "lv_kernel_major", &major, NULL) == 0 &&
+    return snapshot_report_number(row, "lv_kernel_major", &major, NULL) == 0 &&
            snapshot_report_number(row, "lv_kernel_minor", &minor, NULL) == 0 &&
-           !machine->is_swap(machine->context, (unsigned)major, (unsigned)minor);
+           machine->is_swap(machine->context, (unsigned)major, (unsigned)minor);
+}
+
+/* What is swapped out is not sent. Of another kind than linear it is, as it always was. */
+static void note_swap(struct planning *planning, const json_t *row, const struct range *range)
+{
+    uint64_t start;
+    const struct member *member = range->member;
+    if (member->found <= 0 || snapshot_report_number(row, "seg_start", &start, NULL) != 0)
+        return;
+    uint64_t offset = member->offset + range->first * member->extent_bytes;
+    uint64_t length = range->count * member->extent_bytes;
+    uint64_t header = start == 0 ? min_u64(SNAPSHOT_SWAP_HEADER, length) : 0;
+    add_area(&planning->plan->swap, member->disk, offset + header, length - header);
 }
 
 /* Anything of it on the disks that count? */
@@ -324,10 +343,15 @@ static int read_volume(struct planning *planning, const json_t *row, struct erro
     const char *places = attributes ? snapshot_report_text(row, "seg_pe_ranges", err) : NULL;
     if (!places)
         return -1;
-    if (!is_in_use(planning, row) || !is_concerned(planning, vg))
+    if (!is_open(row) || !is_concerned(planning, vg))
         return 0;
     unsigned count = parse_ranges(planning, places, ranges);
     bool is_plain = strcmp(type, "linear") == 0 || strcmp(type, "striped") == 0;
+    if (is_swap(planning, row)) {
+        if (count == 1 && attributes[0] == '-' && strcmp(type, "linear") == 0)
+            note_swap(planning, row, &ranges[0]);
+        return 0;
+    }
     if (attributes[0] != '-' || !is_plain || count == 0) {
         obstacle(plan, "%s/%s is a volume of another kind than linear or striped (%s, %.1s)", vg,
                  name, type, attributes);

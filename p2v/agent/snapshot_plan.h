@@ -26,6 +26,8 @@
 #define SNAPSHOT_TAG "rehost_snapshot"
 #define SNAPSHOT_NAME "rehost_snapshot_"
 
+#define SNAPSHOT_SWAP_HEADER 65536u /* bytes: a page, however large the machine's are */
+
 #define SNAPSHOT_NAME_SIZE 128 /* LVM's own limit for a name is 127 */
 
 /* A logical volume in use. */
@@ -62,6 +64,7 @@ struct snapshot_plan {
     struct snapshot_areas members;  /* the physical volumes, whole */
     struct snapshot_areas metadata; /* LVM's own before and behind their extents */
     struct snapshot_areas free;     /* extents that belong to nobody */
+    struct snapshot_areas swap;     /* what is swapped to, without the header */
     char obstacle[256];             /* why there can be no snapshots; "" */
 };
 void snapshot_plan_fini(struct snapshot_plan *plan);

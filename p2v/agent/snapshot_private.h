@@ -19,6 +19,8 @@ struct snapshot_taken {
     struct snapshot_dm dm;
     struct device *device; /* the snapshot, opened; NULL: not yet, or no more */
     double used_percent;
+    struct extents used; /* of the volume, in its bytes */
+    bool is_used_certain;
 };
 
 struct snapshots {
@@ -34,6 +36,9 @@ struct snapshots {
     struct snapshot_areas live;   /* what is put aside when everything stands still: partitions */
     struct snapshot_aside aside;
 };
+
+/* What is used of each disk, when all can be read by way of the snapshots. */
+int snapshots_read_used(struct snapshots *snapshots, struct error *err);
 
 /* Whether there is anything against snapshots, as far as LVM's reports tell. -1: there is. */
 int snapshots_check(struct snapshots *snapshots, struct error *err);

@@ -298,23 +298,6 @@ static int lay_over(struct snapshots *snapshots, size_t disk, struct error *err)
     return result;
 }
 
-/* Extents that belong to no volume hold nothing; our snapshots' rooms are among them. */
-static int read_used(struct snapshots *snapshots, size_t disk, struct error *err)
-{
-    struct layout layout;
-    struct extents *used = &snapshots->used[disk];
-    const struct snapshot_areas *areas = &snapshots->plan.free;
-    if (layout_read(snapshots_block(snapshots, disk), &layout, NULL, err) != 0)
-        return -1;
-    int result = extents_add_all(used, &layout.used, 0, err);
-    layout_fini(&layout);
-    for (size_t i = 0; result == 0 && i < areas->count; i++) {
-        if (areas->items[i].disk == disk)
-            result = extents_remove(used, areas->items[i].offset, areas->items[i].length, err);
-    }
-    return result;
-}
-
 static int show(struct snapshots *snapshots, struct error *err)
 {
     int result = 0;
@@ -323,9 +306,7 @@ static int show(struct snapshots *snapshots, struct error *err)
         result = open_taken(snapshots, i, err);
     for (size_t i = 0; result == 0 && i < snapshots->options.disk_count; i++)
         result = lay_over(snapshots, i, err);
-    for (size_t i = 0; result == 0 && i < snapshots->options.disk_count; i++)
-        result = read_used(snapshots, i, err);
-    return result;
+    return result == 0 ? snapshots_read_used(snapshots, err) : -1;
 }
 
 /* --- */
