@@ -4,18 +4,19 @@ card and what it is started from, in QEMU's emulation. Its disks are what they a
 snapshot: what the agent wrote would stand there. This host is 10.0.2.2 for it.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
-from sending import MIB, REHOST, ROOT, check, run, say, write  # noqa: E402
+from sending import MIB, REHOST, ROOT, check, read, run, say, write  # noqa: E402
 
 AGENT = os.environ.get("REHOST_AGENT") or os.path.join(ROOT, "build", "rehost-agent")
 CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
@@ -78,9 +79,9 @@ def nic_arguments(card, nics, firmware, pxe):
         if pxe and i == 0:
             network += ",tftp=%s,bootfile=%s" % pxe
             device = ",bootindex=0,romfile=" + IPXE[firmware] % card
+        place = "bus=rp3,addr=0x0.%d,multifunction=on,id=nic%d" % (i, i)
         arguments += ["-netdev", network,
-                      "-device", "%s,bus=rp3,addr=0x0.%d,multifunction=on,netdev=n%d,id=nic%d,mac=%s%s"
-                      % (card, i, i, i, nic["mac"], device)]
+                      "-device", "%s,%s,netdev=n%d,mac=%s%s" % (card, place, i, nic["mac"], device)]
     return arguments
 
 
@@ -95,7 +96,7 @@ def medium_arguments(boot):
                 "-device", "usb-storage,bus=usb.0,drive=stick,removable=on,bootindex=0"]
     if boot[0] == "kernel":
         return ["-kernel", os.path.join(boot[1], "vmlinuz"),
-                "-initrd", os.path.join(boot[1], "initramfs"), "-append", boot[2]]
+                "-initrd", os.path.join(boot[1], "initrd.img"), "-append", boot[2]]
     return []  # ("pxe", folder, file): the network card's
 
 
@@ -104,14 +105,14 @@ class Physical(machine.Qemu):
 
     def __init__(self, folder, disks, boot, firmware="bios", controller="ahci", card="e1000e",
                  nics=({"mac": MAC},), memory_mib=512, cpus=1, processor="qemu64",
-                 log_name="serial.log"):
+                 serial="4XK2"):
         self.place, self.disks, self.terminal = folder, disks, None
         super().__init__(
             ["-cpu", processor, "-smp", str(cpus), "-m", str(memory_mib), "-no-shutdown",
-             "-smbios", "type=1,manufacturer=Example Computers,product=Rack 720,serial=4XK2",
+             "-smbios", "type=1,manufacturer=Example Computers,product=Rack 720,serial=" + serial,
              *firmware_arguments(firmware, folder), *disk_arguments(controller, disks),
              *nic_arguments(card, nics, firmware, boot[1:] if boot[0] == "pxe" else None),
-             *medium_arguments(boot)], os.path.join(folder, log_name))
+             *medium_arguments(boot)], os.path.join(folder, "serial.log"))
 
     def received(self, data):
         if self.terminal:
@@ -144,11 +145,6 @@ class Physical(machine.Qemu):
     def is_off(self):
         return self.command("query-status")["status"] == "shutdown"
 
-    def is_started_again(self):
-        """Whether the guest has reset the machine since the last call (rehost.then=reboot)."""
-        events, self.events = self.events, []
-        return any(e["event"] == "RESET" and e["data"].get("guest") for e in events)
-
     def pull_cable(self, is_out=True):
         self.command("set_link", name="nic0", up=not is_out)
 
@@ -175,6 +171,17 @@ class Physical(machine.Qemu):
         check(len(seen) == len(self.disks), "statistics of %s, not of %d disks" %
               (sorted(seen), len(self.disks)))
         return seen
+
+
+def own_copy(fixture, disk, folder):
+    """The fixture's disk for this test alone: what the agent wrote would stand in it."""
+    path = os.path.join(folder, disk["file"])
+    run("cp", "--sparse=always", "--reflink=auto", os.path.join(fixture, disk["file"]), path)
+    return {"path": path, "serial": disk["serial"], "model": disk.get("model")}
+
+
+def reachable(nics):
+    return [{"mac": n["mac"], "network": n["network"]} for n in nics]
 
 
 # --- terminals -------------------------------------------------------------------------------
@@ -209,6 +216,24 @@ def make_media(command, output, *options):
     return output
 
 
+def plain_medium():
+    """The folder of a `make-pxe` that was told nothing; kept while the programs are the same."""
+    folder = os.path.join(CACHE, "media")
+    os.makedirs(folder, exist_ok=True)
+    key = hashlib.sha256()
+    for program in (REHOST, AGENT):
+        key.update(read(program))
+    final = os.path.join(folder, key.hexdigest()[:16])
+    with open(os.path.join(folder, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(final):
+            for name in filter(lambda n: not n.startswith("."), os.listdir(folder)):
+                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+            shutil.rmtree(final + ".part", ignore_errors=True)
+            os.rename(make_media("make-pxe", final + ".part"), final)
+    return final
+
+
 def token_file(folder, token):
     path = write(os.path.join(folder, "token"), token + "\n")
     os.chmod(path, 0o600)
@@ -231,15 +256,6 @@ def wait_connected(physical, server, seconds=120):
     took = time.monotonic() - physical.started
     say("connected after %.1f s, as %s" % (took, name))
     return name, took
-
-
-def wait_result(physical, server, name, seconds):
-    """The server's row of the machine when its conversion is over."""
-    row = physical.until("%s is converted" % name, lambda: (
-        lambda m: m if m["state"] in ("done", "warned", "failed") else None)(machines(server)[name]),
-        seconds)
-    say("the server: %s, %s" % (row["state"], row["text"]))
-    return row
 
 
 def send_itself(physical, server, seconds):

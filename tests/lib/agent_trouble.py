@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Trouble on the way of the agent's medium, without a hand on it: the cable is pulled, the server
+dies, the machine loses its power and starts again with its used token, sectors cannot be read.
+Bytes are counted by a proxy; the machine is started from the kernel and initramfs of `make-pxe`.
+"""
+
+import json
+import os
+import re
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import agent_boot  # noqa: E402
+import server_test  # noqa: E402
+from agent_boot import HOST, Physical, Terminal, machines, sent_bytes  # noqa: E402
+from sending import (MIB, SKIP, TRANSFER_ONLY, Disk, Proxy, Server, check,  # noqa: E402
+                     check_machine, check_pool, main, raw_copy, read, run, say)
+from send_faults import find_ranges  # noqa: E402
+
+# A window is four checkpoints: small enough that a small disk has many.
+CHECKPOINT = ("--checkpoint", "1M")
+WINDOW = 4 * MIB
+SLACK = 512 * 1024  # connections, offers, names
+CABLE_SECONDS = 40
+PAGE = 4096
+
+
+class Journey:
+    """A server with a proxy before it, a disk, and the machine that has it."""
+
+    def __init__(self, folder, disk, *options, **disk_options):
+        self.folder, self.disk = folder, disk
+        self.before = server_test.sha256(disk.path)
+        self.server = Server(os.path.join(folder, "pool"), *TRANSFER_ONLY, *CHECKPOINT)
+        self.proxy = Proxy(self.server.port)
+        medium = agent_boot.plain_medium()
+        words = ["console=tty0", "console=ttyS0", "rehost.server=%s:%d" % (HOST, self.proxy.port),
+                 "rehost.pin=" + self.server.pin, "rehost.token=" + self.server.token(),
+                 "rehost.name=web", "rehost.compress=none", *options]
+        self.physical = Physical(folder, [{"path": disk.path, **disk_options}],
+                                 ("kernel", medium, " ".join(words)))
+        Terminal(self.physical)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.physical.stop()
+        self.proxy.__exit__()
+        self.server.stop()
+
+    def wait_for_bytes(self, count, seconds=120):
+        """Until the server has so many."""
+        self.physical.until("%d MiB are there" % (count // MIB),
+                            lambda: sent_bytes(self.server) >= count, seconds)
+        say("%d MiB are there" % (sent_bytes(self.server) // MIB))
+
+    def finish(self, seconds=120):
+        """To the end: off by itself, complete, the source as it was. The server's row."""
+        self.physical.until("the machine powers itself off", self.physical.is_off, seconds)
+        self.physical.check_never_written()
+        row = machines(self.server)["web"]
+        say("the server: %s: %s" % (row["state"], row["text"]))
+        check(server_test.sha256(self.disk.path) == self.before, "the source changed")
+        check_pool(self.server, ["web"])
+        return row
+
+    def check_sent(self, times):
+        """Nothing twice but a window each time that it was cut off."""
+        up, used = self.proxy.ask()["up"], self.disk.used_bytes()
+        say("%.2f times the used bytes crossed the wire" % (up / used))
+        check(up < 1.02 * used + times * (WINDOW + SLACK) + SLACK,
+              "%d bytes up for %d used and %d cuts" % (up, used, times))
+
+
+def test_cable_and_server(folder):
+    """The cable is out for a while; later the server is killed and started anew."""
+    disk = Disk(folder, "sda.img", 96, 56)
+    with Journey(folder, disk, "rehost.limit=3M") as journey:
+        journey.wait_for_bytes(8 * MIB)
+        journey.physical.pull_cable()
+        say("the cable is out")
+        journey.physical.listen(CABLE_SECONDS)
+        had = sent_bytes(journey.server)
+        check(had < disk.used_bytes() / 2, "it went on without a cable: %d bytes" % had)
+        say(journey.physical.last_words())
+        journey.physical.pull_cable(False)
+        say("the cable is in again")
+        journey.wait_for_bytes(had + 12 * MIB)
+        journey.server.kill()
+        journey.physical.listen(5)
+        journey.server.start()
+        say("the server is there again")
+        row = journey.finish()
+        check(row["state"] == "done", "status says %s" % row)
+        check_machine(journey.server, "web", [disk])
+        journey.check_sent(2)
+
+
+def test_reset(folder):
+    """The power fails in the middle; the second boot goes on, though its token was for one use."""
+    disk = Disk(folder, "sda.img", 56, 40)
+    with Journey(folder, disk, "rehost.limit=3M") as journey:
+        journey.wait_for_bytes(20 * MIB)
+        journey.physical.reset()
+        say("the machine starts again")
+        row = journey.finish(180)
+        check(row["state"] == "done", "status says %s" % row)
+        check_machine(journey.server, "web", [disk])
+        journey.check_sent(1)
+
+
+def file_sector(disk, name, block):
+    """A sector in the middle of a file."""
+    start = disk.partitions[2][0]
+    volume = "%s?offset=%d" % (disk.path, start)
+    size = int(re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", volume)).group(1))
+    said = run("debugfs", "-R", "blocks " + name, volume)
+    blocks = re.findall(r"\b\d+\b", said.split("\n", 1)[1])
+    return (start + int(blocks[block]) * size) // 512
+
+
+def test_bad_sectors(folder):
+    """Two sectors of a file cannot be read: the rest arrives, and both are told."""
+    disk = Disk(folder, "sda.img", 24, 8)
+    bad = [file_sector(disk, "/srv/file3", 20), file_sector(disk, "/srv/file5", 100)]
+    with Journey(folder, disk, bad_sectors=bad) as journey:
+        row = journey.finish(180)
+        check(row["state"] == "warned", "status says %s" % row)
+        # Read through the page cache, which gives whole pages or nothing.
+        lost = [(sector * 512 // PAGE * PAGE, PAGE) for sector in bad]
+        folder = journey.server.folder("web")
+        report = json.loads(read(os.path.join(folder, "report.json")))
+        check(report["disks"][0]["unreadable_bytes"] == len(lost) * PAGE, "the report has %s" %
+              report["disks"][0])
+        ranges = sorted(set(find_ranges(report)))
+        check(ranges == sorted(lost), "the report has %s, not %s" % (ranges, lost))
+        copy, truth = raw_copy(folder), bytearray(read(disk.path))
+        for start, length in lost:
+            truth[start:start + length] = bytes(length)
+        for start, end in disk.kept:
+            check(copy[start:end] == truth[start:end], "a good sector near 0x%x was lost" % start)
+
+
+TESTS = {"bad-sectors": test_bad_sectors, "reset": test_reset,
+         "cable-and-server": test_cable_and_server}
+
+if __name__ == "__main__":
+    if why := agent_boot.missing("debugfs"):
+        print("skip: " + why)
+        sys.exit(SKIP)
+    sys.exit(main(TESTS, sys.argv[1:]))
