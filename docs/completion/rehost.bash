@@ -18,6 +18,7 @@ _rehost() {
             ;;
         --format | --source-format) words=$("$program" formats 2>/dev/null | cut -d' ' -f1) ;;
         --progress) words="auto bar json none" ;;
+        --snapshots) words="auto no" ;;
         --backing-folder | --packages | --pool | --state)
             mapfile -t COMPREPLY < <(compgen -d -- "$current")
             return
