@@ -154,7 +154,8 @@ void screens_show(struct screens *screens, const struct screen_model *model)
     screens->is_dirty = true;
 }
 
-static chtype look(const struct screen_grid *grid, int row, int column)
+/* Lines are drawn as such only where they are for sure: many a serial console shows letters. */
+static chtype look(const struct screen_grid *grid, bool has_lines, int row, int column)
 {
     chtype character = (unsigned char)grid->text[row][column];
     switch ((enum screen_style)grid->style[row][column]) {
@@ -163,7 +164,7 @@ static chtype look(const struct screen_grid *grid, int row, int column)
     case SCREEN_REVERSE:
         return character | A_REVERSE;
     case SCREEN_RULE:
-        return ACS_HLINE; /* '-' where the terminal has none */
+        return has_lines ? ACS_HLINE : character;
     case SCREEN_PLAIN:
         break;
     }
@@ -173,13 +174,13 @@ static chtype look(const struct screen_grid *grid, int row, int column)
 static void draw(struct screens *screens, struct terminal *terminal)
 {
     struct screen_grid grid;
+    bool has_lines = is_virtual_console(terminal->path);
     set_term(terminal->screen);
-    grid.rows = LINES;
-    grid.columns = COLS;
+    getmaxyx(stdscr, grid.rows, grid.columns);
     screen_ui_draw(&screens->ui, &screens->model, &grid);
     for (int row = 0; row < grid.rows; row++) {
         for (int column = 0; column < grid.columns; column++)
-            mvaddch(row, column, look(&grid, row, column));
+            mvaddch(row, column, look(&grid, has_lines, row, column));
     }
     refresh();
 }

@@ -97,7 +97,9 @@ void screen_draw_form(struct screen_ui *ui, const struct screen_model *model,
     static const char *const labels[] = {"Card", "Address", "Gateway", "Name server"};
     int focus = screen_ui_focus(ui, model);
     if (model->problem[0])
-        screen_grid_wrap(grid, row - 1, 2, grid->columns - 4, 2, SCREEN_BOLD, model->problem);
+        screen_grid_wrap(grid, row, 4, grid->columns - 6, 2, SCREEN_BOLD, model->problem);
+    if (model->problem[0])
+        screen_grid_put(grid, row, 2, SCREEN_BOLD, "!");
     else
         screen_grid_put(grid, row, 2, SCREEN_BOLD, "Where is this machine to be copied to?");
     draw_field(ui, SCREEN_ITEM_SERVER, focus, "Server", grid, row + 2);

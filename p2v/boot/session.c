@@ -103,10 +103,16 @@ static void say_problem(struct session *session, const struct error *err)
     session->is_attended = true;
 }
 
+/* Each list once: a boot menu made for something else may have many. */
 static void say_names(struct session *session, const struct boot_names *names, const char *what)
 {
-    for (size_t i = 0; i < names->count; i++)
-        log_warning(&session->log.log, "the kernel command line's %s %s", names->items[i], what);
+    AUTO(text) list = {0};
+    for (size_t i = 0; i < names->count; i++) {
+        text_add(&list, i ? ", " : "");
+        text_add_escaped(&list, names->items[i], strlen(names->items[i]));
+    }
+    if (names->count > 0)
+        log_warning(&session->log.log, "%s %s", what, list.data);
 }
 
 static void take_settings(struct session *session)
@@ -118,8 +124,9 @@ static void take_settings(struct session *session)
     session->is_attended = !is_good || !boot_settings_are_unattended(settings);
     if (!is_good)
         say_problem(session, &err);
-    say_names(session, &settings->unknown, "is not known here");
-    say_names(session, &settings->not_applied, "has no meaning here");
+    say_names(session, &settings->unknown, "the kernel command line has what is not known here:");
+    say_names(session, &settings->not_applied,
+              "the kernel command line has what has no meaning here:");
     snprintf(form->server, sizeof(form->server), "%s", settings->server ? settings->server : "");
     snprintf(form->name, sizeof(form->name), "%s", settings->name ? settings->name : "");
     snprintf(form->token, sizeof(form->token), "%s", settings->token ? settings->token : "");

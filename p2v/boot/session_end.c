@@ -46,7 +46,7 @@ static enum screen_act watch(struct session *session, struct session_transfer *t
     return SCREEN_NOTHING;
 }
 
-enum session_step session_send_all(struct session *session)
+static enum screen_act send_once(struct session *session)
 {
     const struct screen_form *form = &session->model.form;
     struct error err = {0};
@@ -60,17 +60,31 @@ enum session_step session_send_all(struct session *session)
                                                .log = &session->log.log};
     session->model.page = SCREEN_SENDING;
     session->model.disk_count = 0;
-    session_log_forget_warnings(&session->log);
     struct session_transfer *transfer = session_transfer_start(&options, &err);
     if (!transfer) {
         session_judge(-1, &err, NULL, &session->outcome);
-        return SESSION_DONE;
+        return SCREEN_NOTHING;
     }
     enum screen_act act = watch(session, transfer);
     if (act != SCREEN_NOTHING)
         session_transfer_stop(transfer);
     session_transfer_end(transfer, &session->outcome);
     session->model.problem[0] = '\0';
+    return act;
+}
+
+enum session_step session_send_all(struct session *session)
+{
+    char *token = session->model.form.token;
+    session_log_forget_warnings(&session->log);
+    enum screen_act act = send_once(session);
+    /* The machine may be another one to the server than it was: somebody there can tell. */
+    if (act == SCREEN_NOTHING && session->outcome.is_refused && token[0] && !session->is_attended) {
+        log_warning(&session->log.log, "the token was not accepted: on the server, somebody has "
+                                       "to approve this machine");
+        explicit_bzero(token, sizeof(session->model.form.token));
+        act = send_once(session);
+    }
     return act == SCREEN_POWER_OFF ? SESSION_POWER_OFF
            : act == SCREEN_RESTART ? SESSION_RESTART
                                    : SESSION_DONE;

@@ -112,6 +112,20 @@ static enum screen_act look_until_found(struct session *session)
     }
 }
 
+/* Disks have come or gone since they were looked at. */
+static bool has_changed(const struct session *session)
+{
+    AUTO(machine_disks) disks = {0};
+    const struct boot_findings *findings = &session->model.findings;
+    if (machine_disks_list(session->parts->root, &disks, NULL, NULL) != 0)
+        return false;
+    for (size_t i = 0; i < findings->disk_count && i < disks.count; i++) {
+        if (strcmp(findings->disks[i].device.name, disks.items[i].name) != 0)
+            return true;
+    }
+    return disks.count < BOOT_MAX_DISKS && disks.count != findings->disk_count;
+}
+
 /* What the machine is told to be has its addresses in it: so the network is waited for. */
 static enum screen_act wait_for_network(struct session *session, int timeout_ms)
 {
@@ -141,7 +155,7 @@ enum session_step session_look(struct session *session)
              session->model.form.server);
     if (!session->is_attended) {
         act = wait_for_network(session, FOREVER_MS);
-        return step_for(act, SESSION_SEND);
+        return step_for(act, has_changed(session) ? SESSION_LOOK : SESSION_SEND);
     }
     set_problem(session, session->found_error.text[0] ? session->found_error.text : before);
     bool is_all_known = session->settings.server && session->pin[0] && !before[0];
@@ -245,9 +259,16 @@ enum session_step session_ask_pin(struct session *session)
 enum session_step session_review(struct session *session)
 {
     struct boot_findings *findings = &session->model.findings;
+    enum screen_act act = SCREEN_NOTHING;
     session->is_attended = true;
+    if (has_changed(session)) {
+        set_page(session, SCREEN_LOOKING);
+        set_stage(session, "Looking at the disks.");
+        act = look_until_found(session);
+    }
     set_page(session, SCREEN_REVIEW);
-    enum screen_act act = session_wait(session, FOREVER_MS);
+    if (act == SCREEN_NOTHING)
+        act = session_wait(session, FOREVER_MS);
     session->model.problem[0] = '\0';
     if (act != SCREEN_SUBMIT)
         return step_for(act, act == SCREEN_BACK ? SESSION_FORM : SESSION_REVIEW);

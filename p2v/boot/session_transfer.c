@@ -175,6 +175,7 @@ void session_judge(int code, const struct error *err, const struct sender_result
         text_add(&line, err && err->text[0] ? err->text
                         : outcome->is_good  ? "everything was received"
                                             : "the sending ended without a word");
+        outcome->is_refused = code == CLI_NOT_AUTHORISED && err && err->errnum == EACCES;
         outcome->may_pass = !outcome->is_good && may_pass(code, err);
     }
     snprintf(outcome->text, sizeof(outcome->text), "%.299s", text_string(&line));

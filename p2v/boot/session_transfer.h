@@ -26,6 +26,7 @@ struct session_transfer_options {
 struct session_outcome {
     bool is_good;
     bool has_result; /* the server has all of it and has said how it went */
+    bool is_refused; /* the token: it was used up, has expired or is another server's */
     bool may_pass;   /* it failed, and may work in a while with nobody's help */
     char text[300];
 };

@@ -21,9 +21,9 @@
 
 static struct {
     atomic_int sends;
-    int failures, failure_errnum; /* so many sends fail at first; 0: none has an errnum */
-    int code;                     /* of those that work */
-    bool is_endless;              /* until it is stopped */
+    int failures, failure_code, failure_errnum; /* so many sends fail at first */
+    int code;                                   /* of those that work */
+    bool is_endless;                            /* until it is stopped */
     char token[64], name[64], path[128], network[64], pin[TLS_PIN_SIZE];
     uint64_t memory_bytes;
     unsigned vcpus;
@@ -84,7 +84,7 @@ static int play_send(struct console *console, const struct send_options *options
     if (play.is_endless)
         return error_set(err, ECANCELED, "stopped");
     if (count <= play.failures)
-        return error_set(err, play.failure_errnum, "conv:7443: send");
+        return error_set(err, play.failure_errnum, "conv:7443: send"), play.failure_code;
     watch->stage(watch->context, "web01", WIRE_STAGE_RECEIVED, "");
     tell_result(watch, play.code);
     return play.code;
@@ -155,6 +155,7 @@ static int open_stage(void **state)
     struct stage *stage = calloc(1, sizeof(*stage));
     memset(&play, 0, sizeof(play));
     play.is_network_up = true;
+    play.failure_code = -1;
     if (fake_machine_new((void **)&stage->machine) != 0)
         return -1;
     add_disk(stage);
@@ -274,14 +275,27 @@ static void test_session_tries_again_what_may_pass(void **state)
     assert_int_equal(atomic_load(&play.sends), 3);
 }
 
+static void test_session_asks_for_an_approval_when_its_token_is_refused(void **state)
+{
+    struct stage *stage = *state;
+    play.failures = 1;
+    play.failure_errnum = EACCES;
+    play.failure_code = CLI_NOT_AUTHORISED;
+    start(stage, KNOWN);
+    assert_int_equal(finish(stage), SESSION_POWER_OFF);
+    assert_int_equal(atomic_load(&play.sends), 2);
+    assert_string_equal(play.token, "");
+}
+
 static void test_session_never_powers_off_a_machine_whose_copy_failed(void **state)
 {
     struct stage *stage = *state;
     play.failures = 100;
-    play.failure_errnum = EACCES;
+    play.failure_errnum = TLS_WRONG_PIN;
+    play.failure_code = CLI_NOT_AUTHORISED;
     start(stage, KNOWN);
     boot_terminal_await(stage->terminal, "It did not work.");
-    boot_terminal_await(stage->terminal, "conv:7443: send: Permission denied");
+    boot_terminal_await(stage->terminal, "conv:7443: send: Key was rejected");
     usleep(100000);
     assert_int_equal(atomic_load(&play.sends), 1);
     atomic_store(&play.stop, true); /* PID 1 does */
@@ -473,6 +487,7 @@ int main(void)
         TEST(test_session_says_what_could_not_be_read_of_what_was_copied),
         TEST(test_session_restarts_when_that_was_asked_for),
         TEST(test_session_tries_again_what_may_pass),
+        TEST(test_session_asks_for_an_approval_when_its_token_is_refused),
         TEST(test_session_never_powers_off_a_machine_whose_copy_failed),
         TEST(test_session_does_not_power_off_after_a_failed_boot_test),
         TEST(test_session_waits_for_a_network_however_long),
