@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #define SECTOR_SIZE 512 /* sysfs counts in these */
@@ -93,19 +94,31 @@ static bool find_device(const struct snapshot_disk *disk, uint64_t offset, unsig
     return is_found;
 }
 
-int snapshot_machine_is_live(const struct snapshot_disk *disk, uint64_t offset, bool *is_live,
-                             struct error *err)
+/* While it is mounted, and cannot be asked otherwise. */
+static uint64_t used_bytes(const struct live_mount *mount)
+{
+    struct statvfs status;
+    if (statvfs(mount->path, &status) != 0 || status.f_bfree > status.f_blocks)
+        return 0;
+    return (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
+}
+
+int snapshot_machine_use(const struct snapshot_disk *disk, uint64_t offset,
+                         struct snapshot_use *use, struct error *err)
 {
     unsigned major, minor;
     struct live live;
     AUTO(live_mounts) mounts = {0};
-    *is_live = false;
+    *use = (struct snapshot_use){0};
     if (!find_device(disk, offset, &major,
                      &minor)) /* the kernel does not know it: nobody uses it */
         return 0;
     if (live_read("", major, minor, &live, &mounts, err) != 0)
         return -1;
-    *is_live = live.is_live;
+    use->is_live = live.is_live;
+    memcpy(use->what, live.what, sizeof(use->what));
+    for (size_t i = 0; i < mounts.count; i++)
+        use->bytes += used_bytes(&mounts.items[i]);
     return 0;
 }
 

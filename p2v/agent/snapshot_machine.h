@@ -12,9 +12,14 @@
 int snapshot_machine_find(void *options, const char *path, size_t *disk, uint64_t *offset);
 bool snapshot_machine_is_swap(void *options, unsigned major, unsigned minor);
 
-/* Whether something in use lies on the range of the disk: a partition, or all of it. */
-int snapshot_machine_is_live(const struct snapshot_disk *disk, uint64_t offset, bool *is_live,
-                             struct error *err);
+/* What is in use of a partition, or of all of the disk. */
+struct snapshot_use {
+    bool is_live;
+    uint64_t bytes; /* that the file systems say are used */
+    char what[128]; /* as live's; "" when nothing */
+};
+int snapshot_machine_use(const struct snapshot_disk *disk, uint64_t offset,
+                         struct snapshot_use *use, struct error *err);
 
 /* How much may be kept in memory. */
 uint64_t snapshot_machine_memory(void);

@@ -76,16 +76,6 @@ static int read_plan(struct snapshots *snapshots, struct text *segments, struct 
                               &machine, err);
 }
 
-int snapshots_check(struct snapshots *snapshots, struct error *err)
-{
-    AUTO(text) segments = {0};
-    if (read_plan(snapshots, &segments, err) != 0)
-        return -1;
-    if (snapshots->plan.obstacle[0])
-        return error_set(err, 0, "%s", snapshots->plan.obstacle);
-    return 0;
-}
-
 /* The metadata as it is without our snapshots: unchanged between two equal reports. */
 static int make_plan(struct snapshots *snapshots, const struct reason *reason, struct error *err)
 {
@@ -115,20 +105,33 @@ static bool is_member(const struct snapshot_plan *plan, size_t disk, uint64_t of
     return false;
 }
 
-static int note_live(struct snapshots *snapshots, size_t disk, uint64_t offset, uint64_t length,
-                     struct error *err)
+/* What could be put aside, so that nothing stands still in vain. */
+static int check_use(const struct snapshots *snapshots, const struct snapshot_use *use,
+                     const struct reason *reason)
 {
-    bool is_live;
-    struct snapshot_areas *areas = &snapshots->live;
-    if (is_member(&snapshots->plan, disk, offset))
-        return 0;
-    if (snapshot_machine_is_live(&snapshots->options.disks[disk], offset, &is_live, err) != 0)
-        return -1;
-    if (!is_live)
-        return 0;
-    areas->items = memory_grow(areas->items, areas->count + 1, sizeof(*areas->items));
-    areas->items[areas->count++] = (struct snapshot_area){disk, offset, length};
+    char size[32];
+    if (use->bytes <= snapshots->aside.left_bytes)
+        return 1;
+    snprintf(reason->text, reason->size,
+             "%s is on no logical volume, and too much to be kept in memory (%s)", use->what,
+             bytes_format(use->bytes, size, sizeof(size)));
     return 0;
+}
+
+static int note_live(struct snapshots *snapshots, const struct snapshot_area *area,
+                     const struct reason *reason, struct error *err)
+{
+    struct snapshot_use use;
+    struct snapshot_areas *areas = &snapshots->live;
+    if (is_member(&snapshots->plan, area->disk, area->offset))
+        return 1;
+    if (snapshot_machine_use(&snapshots->options.disks[area->disk], area->offset, &use, err) != 0)
+        return -1;
+    if (!use.is_live)
+        return 1;
+    areas->items = memory_grow(areas->items, areas->count + 1, sizeof(*areas->items));
+    areas->items[areas->count++] = *area;
+    return check_use(snapshots, &use, reason);
 }
 
 /* The partitions in use that are not LVM's. */
@@ -137,19 +140,36 @@ static int find_live(struct snapshots *snapshots, size_t disk, const struct reas
 {
     struct partition_table table = {0};
     const struct block_source *block = snapshots_disk(snapshots, disk);
+    struct snapshot_area whole = {disk, 0, block->size_bytes};
     if (partition_table_read(block, &table, NULL, err) != 0)
         return -1;
-    int result = 0;
-    if (table.kind == PARTITION_TABLE_NONE)
-        result = note_live(snapshots, disk, 0, block->size_bytes, err);
-    for (size_t i = 0; result == 0 && i < table.count; i++)
-        result =
-            note_live(snapshots, disk, table.partitions[i].offset, table.partitions[i].length, err);
-    bool is_doubtful = table.is_doubtful;
+    int result = table.is_doubtful ? give_up(reason, "a partition table is doubtful") : 1;
+    if (result == 1 && table.kind == PARTITION_TABLE_NONE)
+        result = note_live(snapshots, &whole, reason, err);
+    for (size_t i = 0; result == 1 && i < table.count; i++) {
+        struct snapshot_area area = {disk, table.partitions[i].offset, table.partitions[i].length};
+        result = note_live(snapshots, &area, reason, err);
+    }
     partition_table_fini(&table);
-    if (result == 0 && is_doubtful)
-        return give_up(reason, "a partition table is doubtful");
-    return result == 0 ? 1 : -1;
+    return result;
+}
+
+/* As far as it can be told without doing anything. */
+int snapshots_check(struct snapshots *snapshots, struct error *err)
+{
+    char text[256];
+    struct reason reason = {text, sizeof(text)};
+    AUTO(text) segments = {0};
+    if (read_plan(snapshots, &segments, err) != 0)
+        return -1;
+    if (snapshots->plan.obstacle[0])
+        return error_set(err, 0, "%s", snapshots->plan.obstacle);
+    int result = 1;
+    snapshots->aside.left_bytes = snapshot_machine_memory();
+    for (size_t i = 0; result == 1 && i < snapshots->options.disk_count; i++)
+        result = find_live(snapshots, i, &reason, err);
+    snapshots_drop(snapshots); /* what it has noted */
+    return result == 0 ? error_set(err, 0, "%s", text) : result == 1 ? 0 : -1;
 }
 
 /* --- making them --- */
