@@ -87,7 +87,8 @@ int init_beside(void)
 static int exec_session(void)
 {
     const char *const argv[] = {"rehost-agent", BOOT_SESSION_ARGUMENT, NULL};
-    int input = open("/dev/null", O_RDONLY), output = open("/dev/console", O_WRONLY | O_NOCTTY);
+    int input = open("/dev/null", O_RDONLY);
+    int output = open(INIT_LOG, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644);
     if (input >= 0)
         dup2(input, 0);
     if (output >= 0) {
