@@ -227,8 +227,9 @@ static int run_xorriso(const struct staging *staging, const char *output, struct
     AUTO_FREE char *mbr = staging_path(staging, "i386-pc/boot_hybrid.img");
     AUTO_FREE char *esp = staging_path(staging, "efi.img");
     AUTO_FREE char *iso = staging_path(staging, "iso");
+    AUTO_FREE char *date = text_format("=%llu", (unsigned long long)staging->date);
     const char *const argv[] = {"xorriso", "-as", "mkisofs", "-quiet", "-o", output, "-V",
-                                MEDIA_VOLUME_ID, "-r", "-J", "--set_all_file_dates", "set_to_mtime",
+                                MEDIA_VOLUME_ID, "-r", "-J", "--set_all_file_dates", date,
                                 /* BIOS */
                                 "--grub2-mbr", mbr, "-partition_offset", "16", "-b",
                                 "boot/grub/eltorito.img", "-no-emul-boot", "-boot-load-size", "4",

@@ -22,8 +22,9 @@ struct media_options {
     const char *output;       /* the ISO's file, or the folder for PXE */
     bool is_forced;           /* what is there is replaced; otherwise it is an error */
     const char *agent;        /* rehost-agent; NULL: the one beside this program */
-    const char *packages;     /* folder of .deb files, filled by `apt-get download` where some are
-                                 missing; NULL: ${XDG_CACHE_HOME:-~/.cache}/rehost/packages */
+    const char *packages;     /* folder of .deb files; those missing are fetched with apt. NULL:
+                                 ${XDG_CACHE_HOME:-~/.cache}/rehost/packages, which is kept as new
+                                 as apt's lists are */
     const char *command_line; /* what the kernel is given: "rehost.server=… rehost.pin=…"; may be
                                  a secret: the output is readable by its owner only then */
     bool has_secret;

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The folder is read first; apt is run only when something is missing in it, and needs no root:
- * `apt-get download` writes into the folder it runs in, and checks what it got against the signed
- * lists.
+ * The folder of packages: the newest of each, and what of them is needed.
  */
 #include "p2v/media/packages.h"
 
 #include "base/bytes.h"
-#include "base/child.h"
 #include "base/own.h"
 #include "base/text.h"
 
@@ -18,8 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define APT_TIMEOUT_MS (30 * 60 * 1000)
 
 /* grub-common, xorriso, mtools, dosfstools and kmod are programs of this machine's instead. */
 const char *const packages_wanted[] = {
@@ -134,16 +129,11 @@ static int read_folder(struct packages *packages, const char *folder, struct err
 
 /* --- what is needed --- */
 
-static void add_wanted(struct name_list *names)
-{
-    for (size_t i = 0; packages_wanted[i]; i++)
-        name_list_add(names, packages_wanted[i]);
-}
-
 /* From the packages that are there; `names` grows while it is walked. */
 static void list_needed(const struct packages *packages, struct name_list *names)
 {
-    add_wanted(names);
+    for (size_t i = 0; packages_wanted[i]; i++)
+        name_list_add(names, packages_wanted[i]);
     for (size_t i = 0; i < names->count; i++) {
         const struct deb *deb = packages_find(packages, names->items[i]);
         if (deb)
@@ -174,74 +164,7 @@ static void drop_unneeded(struct packages *packages, const struct name_list *nam
     packages->count = kept;
 }
 
-/* --- apt --- */
-
-/* The line that says why, of what apt wrote. */
-static int apt_failed(const struct text *complaints, const char *program, int status,
-                      struct error *err)
-{
-    const char *text = text_string(complaints), *line = strstr(text, "E: ");
-    if (!line)
-        line = text;
-    return error_set(err, 0, "%s: exit status %d: %.*s (apt-get update may help)", program, status,
-                     (int)strcspn(line, "\n"), line);
-}
-
-static int run_apt(const char *const argv[], const char *program, struct text *out,
-                   struct error *err)
-{
-    const struct child_limits limits = {.timeout_ms = APT_TIMEOUT_MS};
-    AUTO(text) complaints = {0};
-    int status = child_run(argv, NULL, out, &complaints, &limits, err);
-    if (status < 0)
-        return error_wrap(err, "fetch packages");
-    return status == 0 ? 0 : apt_failed(&complaints, program, status, err);
-}
-
-static int ask_apt(struct name_list *names, struct error *err)
-{
-    static const char *const options[] = {"apt-cache",       "depends",       "--recurse",
-                                          "--no-recommends", "--no-suggests", "--no-conflicts",
-                                          "--no-breaks",     "--no-replaces", "--no-enhances"};
-    const char *argv[ARRAY_LENGTH(options) + PACKAGES_MAX + 1];
-    size_t count = ARRAY_LENGTH(options);
-    AUTO(text) out = {0};
-    memcpy(argv, options, sizeof(options));
-    for (size_t i = 0; i < names->count && i < PACKAGES_MAX; i++)
-        argv[count++] = names->items[i];
-    argv[count] = NULL;
-    if (run_apt(argv, "apt-cache", &out, err) != 0)
-        return -1;
-    packages_parse_apt(text_string(&out), out.length, names);
-    return 0;
-}
-
-/* env(1) changes the folder: the names are apt's own, nothing is put together for a shell. */
-static int download(const struct packages *packages, const char *folder,
-                    const struct name_list *names, struct log *log, struct error *err)
-{
-    const char *argv[PACKAGES_MAX + 8] = {"env",     "-C",       folder, "LC_ALL=C",
-                                          "apt-get", "download", "-q"};
-    size_t first = 7, count = first;
-    for (size_t i = 0; i < names->count && i < PACKAGES_MAX; i++) {
-        if (!packages_find(packages, names->items[i]))
-            argv[count++] = names->items[i];
-    }
-    argv[count] = NULL;
-    if (count == first)
-        return 0;
-    log_info(log, "fetching %zu packages into %s", count - first, folder);
-    return run_apt(argv, "apt-get", NULL, err);
-}
-
-static int fetch(struct packages *packages, const char *folder, struct log *log, struct error *err)
-{
-    AUTO(name_list) names = {0};
-    add_wanted(&names);
-    if (ask_apt(&names, err) != 0 || download(packages, folder, &names, log, err) != 0)
-        return -1;
-    return read_folder(packages, folder, err);
-}
+/* --- all of it --- */
 
 /* Both folders of the default's path, "~/.cache/rehost/packages", may be missing. */
 static int make_folders(const char *folder, struct error *err)
@@ -256,17 +179,34 @@ static int make_folders(const char *folder, struct error *err)
     }
 }
 
-/* A library that is missing still has its say: who needs it names it when it is looked for. */
-int packages_open(struct packages *packages, const char *folder, struct log *log, struct error *err)
+/* With all that is needed here, an apt that cannot fetch newer ones is no failure. */
+static int complete(struct packages *packages, const char *folder, bool is_followed,
+                    struct log *log, struct error *err)
 {
-    AUTO(name_list) before = {0};
-    AUTO(name_list) after = {0};
-    if (make_folders(folder, err) != 0 || read_folder(packages, folder, err) != 0)
-        return -1;
-    list_needed(packages, &before);
-    if (find_missing(packages, &before) && fetch(packages, folder, log, err) != 0) {
-        return error_wrap(err, "package %s is not in %s", find_missing(packages, &before), folder);
+    AUTO(name_list) needed = {0};
+    struct error why = {0};
+    list_needed(packages, &needed);
+    const char *missing = find_missing(packages, &needed);
+    if (!missing && !is_followed)
+        return 0;
+    if (packages_fetch(packages, folder, is_followed, log, &why) != 0) {
+        if (missing)
+            return error_set(err, why.errnum, "package %s is not in %s: %s", missing, folder,
+                             why.text);
+        log_warning(log, "using the packages that are in %s: %s", folder, why.text);
+        return 0;
     }
+    return read_folder(packages, folder, err);
+}
+
+/* A library that is missing still has its say: who needs it names it when it is looked for. */
+int packages_open(struct packages *packages, const char *folder, bool is_followed, struct log *log,
+                  struct error *err)
+{
+    AUTO(name_list) after = {0};
+    if (make_folders(folder, err) != 0 || read_folder(packages, folder, err) != 0 ||
+        complete(packages, folder, is_followed, log, err) != 0)
+        return -1;
     list_needed(packages, &after);
     const char *missing = find_missing(packages, &after);
     for (size_t i = 0; missing && packages_wanted[i]; i++) {

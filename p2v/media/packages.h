@@ -35,9 +35,17 @@ void packages_fini(struct packages *packages);
 /* What a medium needs beside the libraries that these need. */
 extern const char *const packages_wanted[];
 
-/* Reads `folder` (made when missing), has apt fetch what is not there, and leaves what is used. */
-int packages_open(struct packages *packages, const char *folder, struct log *log,
+/*
+ * Reads `folder` (made when missing), has apt fetch what is not there, and leaves what is used.
+ * `is_followed`: the folder is to have what apt would install now, as far as apt can be asked;
+ * otherwise what is there is good.
+ */
+int packages_open(struct packages *packages, const char *folder, bool is_followed, struct log *log,
                   struct error *err);
+
+/* packages_apt.c: fetches what is missing or, when followed, older than what apt has. */
+int packages_fetch(const struct packages *packages, const char *folder, bool is_followed,
+                   struct log *log, struct error *err);
 
 /* NULL when it is not there. */
 const struct deb *packages_find(const struct packages *packages, const char *name);
@@ -55,5 +63,8 @@ void packages_parse_depends(const char *depends, struct name_list *names);
 
 /* What `apt-cache depends --recurse` prints: adds what is reached from `names`. */
 void packages_parse_apt(const char *text, size_t length, struct name_list *names);
+
+/* What `apt-get download --print-uris` prints: adds the files' names, "udev_252.39-1_amd64.deb". */
+void packages_parse_uris(const char *text, size_t length, struct name_list *files);
 
 #endif

@@ -146,3 +146,35 @@ void packages_parse_apt(const char *text, size_t length, struct name_list *names
         }
     }
 }
+
+/* --- apt-get download --print-uris: 'URL' FILE BYTES HASH --- */
+
+static void parse_uri(const char *line, size_t length, struct name_list *files)
+{
+    const char *end = line + length;
+    const char *url_end = length > 1 && line[0] == '\'' ? memchr(line + 1, '\'', length - 1) : NULL;
+    if (!url_end || end - url_end < 3 || url_end[1] != ' ')
+        return;
+    const char *name = url_end + 2;
+    size_t package = name_length(name);
+    const char *blank = memchr(name, ' ', (size_t)(end - name));
+    if (!package || !blank || name + package >= blank || name[package] != '_' ||
+        memchr(name, '/', (size_t)(blank - name)))
+        return;
+    AUTO_FREE char *file = text_format("%.*s", (int)(blank - name), name);
+    if (text_ends_with(file, ".deb"))
+        name_list_add(files, file);
+}
+
+void packages_parse_uris(const char *text, size_t length, struct name_list *files)
+{
+    const char *end = text + length;
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *line_end = newline ? newline : end;
+        /* Copied, so that it ends where the line does. */
+        AUTO_FREE char *line = text_format("%.*s", (int)(line_end - text), text);
+        parse_uri(line, strlen(line), files);
+        text = newline ? newline + 1 : end;
+    }
+}

@@ -149,7 +149,8 @@ int media_parts_make(struct media_parts *parts, const struct media_options *opti
     AUTO_FREE char *folder =
         options->packages ? text_copy(options->packages) : default_packages(err);
     *result = (struct media_result){0};
-    if (!folder || packages_open(&parts->packages, folder, options->log, err) != 0 ||
+    if (!folder ||
+        packages_open(&parts->packages, folder, !options->packages, options->log, err) != 0 ||
         find_date(&parts->packages, &parts->date, err) != 0 ||
         find_kernel(&kernel, &parts->packages, err) != 0 ||
         build_initramfs(parts, &kernel, options, result, err) != 0)
