@@ -20,7 +20,7 @@ static struct guest *make_guest(const json_t *inventory, const struct nics *nics
     finish_wishes_read(inventory, &wishes, &hints, NULL);
     if (hints.memory_bytes)
         guest->memory_bytes = hints.memory_bytes;
-    if (hints.sockets) {
+    if (hints.sockets && hints.cores && hints.threads) {
         guest->sockets = hints.sockets;
         guest->cores = hints.cores;
         guest->threads = hints.threads;
