@@ -153,8 +153,10 @@ static struct network_port *port_of(struct boot_network *network, const char *na
 static void set_up(struct network_port *port, const struct network_tools *tools)
 {
     const char *const words[] = {"link", "set", "dev", port->name, "up", NULL};
-    if (!port->is_up)
-        port->is_up = network_ip(tools, words) == 0;
+    if (port->is_up || network_ip(tools, words) != 0)
+        return;
+    port->is_up = true;
+    port->up_ms = clock_ms();
 }
 
 static void note_carrier(struct network_port *port, const struct network_link *link)
@@ -257,7 +259,8 @@ static void describe(const struct boot_network *network, const struct network_po
     else if (!port->is_used)
         snprintf(link->state, sizeof(link->state), "not used");
     else if (!port->has_carrier)
-        snprintf(link->state, sizeof(link->state), "no cable");
+        snprintf(link->state, sizeof(link->state), "%s",
+                 network_is_new(port, clock_ms()) ? "coming up" : "no cable");
     else if (address->address[0])
         snprintf(link->state, sizeof(link->state), "%.50s%s", address->address,
                  is_dhcp ? " by DHCP" : "");

@@ -160,6 +160,11 @@ void network_port_poll(struct network_port *port, const struct network_tools *to
 
 /* --- both --- */
 
+bool network_is_new(const struct network_port *port, int64_t now_ms)
+{
+    return port->is_up && now_ms - port->up_ms < NETWORK_LINK_SECONDS * 1000;
+}
+
 void network_port_configure(struct network_port *port, const struct boot_net_entry *entry,
                             const struct network_tools *tools)
 {

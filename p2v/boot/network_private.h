@@ -15,6 +15,7 @@
 #define NETWORK_MAX_DNS 3
 #define NETWORK_LEASE_NAME "udhcpc-lease" /* what this program is called for udhcpc */
 #define NETWORK_PATIENCE_SECONDS 30       /* until a DHCP server's silence is a problem */
+#define NETWORK_LINK_SECONDS 5            /* that two ends of a cable may take to find each other */
 
 /* --- addresses as text (network_address.c) --- */
 
@@ -68,6 +69,7 @@ struct network_port {
     char name[NETWORK_INTERFACE_SIZE];
     bool is_used;                 /* this turn */
     bool is_up;                   /* `ip link set up` was done */
+    int64_t up_ms;                /* when */
     bool has_carrier;             /* and had it for the time being, see NETWORK_FLAP_MS */
     int64_t carrier_ms;           /* when it was there last */
     bool is_configured;           /* as `entry` says */
@@ -92,6 +94,9 @@ int network_ip(const struct network_tools *tools, const char *const words[]);
 void network_port_configure(struct network_port *port, const struct boot_net_entry *entry,
                             const struct network_tools *tools);
 void network_port_withdraw(struct network_port *port, const struct network_tools *tools);
+
+/* It was just switched on: no cable is to be seen yet. */
+bool network_is_new(const struct network_port *port, int64_t now_ms);
 
 /* Looks for what udhcpc got, and after udhcpc itself. */
 void network_port_poll(struct network_port *port, const struct network_tools *tools);

@@ -159,12 +159,12 @@ static void check_named(const struct boot_net_plan *plan, struct boot_network_st
     }
 }
 
-static void check_cables(const struct network_port *ports, size_t count,
+static void check_cables(const struct network_port *ports, size_t count, int64_t now_ms,
                          struct boot_network_state *state)
 {
     struct names names = {0};
     for (size_t i = 0; i < count; i++) {
-        if (ports[i].is_used && ports[i].has_carrier)
+        if (ports[i].is_used && (ports[i].has_carrier || network_is_new(&ports[i], now_ms)))
             return;
         if (ports[i].is_used)
             add_name(&names, ports[i].name);
@@ -223,6 +223,6 @@ void network_explain(const struct boot_net_plan *plan, const struct network_port
         return;
     }
     check_named(plan, state);
-    check_cables(ports, port_count, state);
+    check_cables(ports, port_count, now_ms, state);
     check_answers(ports, port_count, now_ms, state);
 }
