@@ -229,12 +229,10 @@ static int fill_tree(struct modules_tree *disk, const struct kernel *kernel, str
 }
 
 /* A depmod that cannot read compressed modules leaves an empty list and no complaint. */
-static int check_index(struct modules_tree *disk, const struct kernel *kernel, size_t chosen,
-                       struct error *err)
+static int check_index(struct modules_tree *disk, size_t chosen, struct error *err)
 {
     AUTO_FREE char *dep = NULL;
     size_t length, lines = 0;
-    (void)kernel;
     if (modules_tree_read(disk, "modules.dep", &dep, &length, err) != 0)
         return -1;
     for (size_t i = 0; i < length; i++)
@@ -253,8 +251,9 @@ static int add_indexes(struct modules_tree *disk, const struct kernel *kernel,
     for (size_t i = 0; names && names[i]; i++) {
         char *data = NULL;
         size_t length;
-        /* Nobody asks for a module by a symbol, and these are the largest. */
-        bool is_left_out = text_starts_with(names[i], "modules.symbols");
+        /* Nobody asks for a module by a symbol; the order is for depmod alone. */
+        bool is_left_out =
+            text_starts_with(names[i], "modules.symbols") || strcmp(names[i], "modules.order") == 0;
         if (result == 0 && !is_left_out)
             result = modules_tree_read(disk, names[i], &data, &length, err);
         if (result == 0 && !is_left_out) {
@@ -277,7 +276,7 @@ static int index_modules(const struct kernel *kernel, size_t chosen, struct file
     if (result == 0)
         result = modules_tree_index(&disk, err);
     if (result == 0)
-        result = check_index(&disk, kernel, chosen, err);
+        result = check_index(&disk, chosen, err);
     if (result == 0)
         result = add_indexes(&disk, kernel, tree, err);
     modules_tree_close(&disk);
@@ -306,8 +305,8 @@ int kernel_add_modules(struct kernel *kernel, struct file_tree *tree, const atom
                        struct error *err)
 {
     size_t chosen = kernel_choose(kernel);
-    if (list_firmware(kernel, err) != 0 || compress_all(kernel, stop, err) != 0 ||
-        index_modules(kernel, chosen, tree, err) != 0)
+    if (kernel_check(kernel, err) != 0 || list_firmware(kernel, err) != 0 ||
+        compress_all(kernel, stop, err) != 0 || index_modules(kernel, chosen, tree, err) != 0)
         return error_wrap(err, "kernel %s", kernel->version);
     for (size_t i = 0; i < kernel->count; i++) {
         struct kernel_module *module = &kernel->modules[i];

@@ -24,7 +24,7 @@ struct kernel_module {
     char *needs; /* "libahci,libata", as .modinfo has it; "" none */
     char *data;
     size_t length;
-    bool is_chosen;
+    bool is_chosen, is_unusable; /* what it needs is not there */
 };
 
 struct kernel {
@@ -56,7 +56,13 @@ int kernel_add_modules(struct kernel *kernel, struct file_tree *tree, const atom
 enum kernel_want { KERNEL_NEVER, KERNEL_WHEN_NEEDED, KERNEL_ALWAYS };
 enum kernel_want kernel_wants(const char *module_path);
 
-/* Marks what is always taken and, however deep, what that needs. Returns how many. */
+/*
+ * Marks what is always taken and, however deep, what that needs; not what needs something that is
+ * not there. Returns how many.
+ */
 size_t kernel_choose(struct kernel *kernel);
+
+/* After that: the drivers without which a medium is of no use are chosen, or in the kernel. */
+int kernel_check(struct kernel *kernel, struct error *err);
 
 #endif

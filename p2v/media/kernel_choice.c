@@ -5,6 +5,7 @@
  * line here.
  */
 #include "base/bytes.h"
+#include "base/own.h"
 #include "base/text.h"
 #include "p2v/media/kernel.h"
 
@@ -163,21 +164,24 @@ static struct kernel_module *find(struct kernel *kernel, const char *name, size_
     return NULL;
 }
 
-/* Each module is chosen once, so this ends, whatever a circle the dependencies make. */
-static size_t choose_with_needs(struct kernel *kernel, struct kernel_module *module)
+/*
+ * False when something that it needs is not there: such a module cannot be loaded, so it stays out.
+ * Each module is looked at once, so this ends, whatever a circle the dependencies make.
+ */
+static bool choose_with_needs(struct kernel *kernel, struct kernel_module *module)
 {
-    if (module->is_chosen)
-        return 0;
+    if (module->is_chosen || module->is_unusable)
+        return module->is_chosen;
     module->is_chosen = true;
-    size_t count = 1;
     for (const char *needs = module->needs; *needs;) {
         size_t length = strcspn(needs, ",");
         struct kernel_module *needed = length ? find(kernel, needs, length) : NULL;
-        if (needed)
-            count += choose_with_needs(kernel, needed);
+        if (length && (!needed || !choose_with_needs(kernel, needed)))
+            module->is_unusable = true;
         needs += length + (needs[length] == ',');
     }
-    return count;
+    module->is_chosen = !module->is_unusable;
+    return module->is_chosen;
 }
 
 size_t kernel_choose(struct kernel *kernel)
@@ -185,7 +189,35 @@ size_t kernel_choose(struct kernel *kernel)
     size_t count = 0;
     for (size_t i = 0; i < kernel->count; i++) {
         if (kernel_wants(kernel->modules[i].path) == KERNEL_ALWAYS)
-            count += choose_with_needs(kernel, &kernel->modules[i]);
+            choose_with_needs(kernel, &kernel->modules[i]);
     }
+    for (size_t i = 0; i < kernel->count; i++)
+        count += kernel->modules[i].is_chosen;
     return count;
+}
+
+/* "kernel/drivers/scsi/sd_mod.ko" stands in modules.builtin when it is part of the kernel. */
+static bool is_builtin(const struct kernel *kernel, const char *name)
+{
+    const struct file_entry *list = file_tree_find(&kernel->lists, "modules.builtin");
+    AUTO_FREE char *line = text_format("/%s.ko\n", name);
+    return list && memmem(list->data, list->length, line, strlen(line));
+}
+
+int kernel_check(struct kernel *kernel, struct error *err)
+{
+    static const char *const needed[] = {"sd_mod",      "ahci",       "nvme",        "virtio_blk",
+                                         "usb_storage", "usbhid",     "hid_generic", "xhci_pci",
+                                         "e1000e",      "virtio_net", "bonding",     "8021q"};
+    for (size_t i = 0; i < ARRAY_LENGTH(needed); i++) {
+        const struct kernel_module *module = find(kernel, needed[i], strlen(needed[i]));
+        AUTO_FREE char *dashed = text_copy(needed[i]);
+        for (char *c = dashed; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        if ((!module || !module->is_chosen) && !is_builtin(kernel, needed[i]) &&
+            !is_builtin(kernel, dashed))
+            return error_set(err, 0, "its driver %s is missing, or something that it needs",
+                             needed[i]);
+    }
+    return 0;
 }

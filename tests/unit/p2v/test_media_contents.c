@@ -61,13 +61,58 @@ static void test_modules_are_chosen_with_all_they_need(void **state)
     assert_false(is_chosen(&kernel, "helper"));
 }
 
-static void test_modules_in_a_circle_or_without_what_they_need_end_the_search(void **state)
+static void test_modules_that_need_each_other_end_the_search(void **state)
 {
     (void)state;
     AUTO(kernel) kernel = {0};
-    add_module(&kernel, "kernel/drivers/ata/a.ko", "b,,missing,");
+    add_module(&kernel, "kernel/drivers/ata/a.ko", "b,,");
     add_module(&kernel, "kernel/lib/b.ko", "a,b");
     assert_int_equal(kernel_choose(&kernel), 2);
+}
+
+static void test_modules_that_cannot_be_loaded_stay_out(void **state)
+{
+    (void)state;
+    AUTO(kernel) kernel = {0};
+    add_module(&kernel, "kernel/drivers/hid/hid-top.ko", "middle");
+    add_module(&kernel, "kernel/lib/middle.ko", "snd,fine");
+    add_module(&kernel, "kernel/lib/fine.ko", "");
+    add_module(&kernel, "kernel/drivers/ata/ahci.ko", "fine");
+    assert_int_equal(kernel_choose(&kernel), 2);
+    assert_true(is_chosen(&kernel, "ahci"));
+    assert_true(is_chosen(&kernel, "fine"));
+}
+
+static void test_a_kernel_without_a_disk_driver_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"drivers/ata/ahci",
+                                        "drivers/nvme/host/nvme",
+                                        "drivers/block/virtio_blk",
+                                        "drivers/usb/storage/usb-storage",
+                                        "drivers/hid/usbhid/usbhid",
+                                        "drivers/hid/hid-generic",
+                                        "drivers/usb/host/xhci-pci",
+                                        "drivers/net/virtio_net",
+                                        "drivers/net/bonding/bonding",
+                                        "net/8021q/8021q"};
+    AUTO(kernel) kernel = {0};
+    struct error err = {0};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        AUTO_FREE char *path = text_format("kernel/%s.ko", names[i]);
+        add_module(&kernel, path, "");
+    }
+    add_module(&kernel, "kernel/drivers/scsi/sd_mod.ko", "t10-pi");
+    file_tree_add_text(&kernel.lists, "modules.builtin",
+                       "kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko\n");
+    kernel_choose(&kernel);
+    assert_int_equal(kernel_check(&kernel, &err), -1);
+    assert_non_null(strstr(err.text, "sd_mod"));
+    add_module(&kernel, "kernel/block/t10-pi.ko", "");
+    for (size_t i = 0; i < kernel.count; i++)
+        kernel.modules[i].is_chosen = kernel.modules[i].is_unusable = false;
+    kernel_choose(&kernel);
+    assert_int_equal(kernel_check(&kernel, &err), 0);
 }
 
 static void test_wanted_modules_are_storage_wired_network_and_usb(void **state)
@@ -275,7 +320,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_modules_are_chosen_with_all_they_need),
-        cmocka_unit_test(test_modules_in_a_circle_or_without_what_they_need_end_the_search),
+        cmocka_unit_test(test_modules_that_need_each_other_end_the_search),
+        cmocka_unit_test(test_modules_that_cannot_be_loaded_stay_out),
+        cmocka_unit_test(test_a_kernel_without_a_disk_driver_is_refused_by_name),
         cmocka_unit_test(test_wanted_modules_are_storage_wired_network_and_usb),
         cmocka_unit_test(test_libraries_come_with_what_they_need_under_their_loaded_names),
         cmocka_unit_test(test_a_library_that_is_nowhere_is_named_with_who_needs_it),
