@@ -102,6 +102,7 @@ static void drop_address(struct network_port *port, const struct network_tools *
            "metric", metric);
     IP(tools, family(port->address.address), "address", "del", port->address.address, "dev",
        port->name);
+    network_cut_connections(port->address.address);
     log_info(tools->log, "%s has no address any more (it had %s)", port->name,
              port->address.address);
     port->address = (struct network_lease){0};

@@ -98,6 +98,9 @@ void network_port_withdraw(struct network_port *port, const struct network_tools
 /* It was just switched on: no cable is to be seen yet. */
 bool network_is_new(const struct network_port *port, int64_t now_ms);
 
+/* Ends this process's TCP connections that have the address; see network_cut.c. */
+void network_cut_connections(const char *host_address);
+
 /* Looks for what udhcpc got, and after udhcpc itself. */
 void network_port_poll(struct network_port *port, const struct network_tools *tools);
 

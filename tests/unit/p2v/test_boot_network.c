@@ -12,6 +12,9 @@
 #include "p2v/agent/inventory_file.h"
 #include "p2v/boot/network_private.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 /* --- rehost.net= --- */
 
 static struct boot_net_entry parsed(const char *value)
@@ -345,6 +348,38 @@ static void test_the_call_of_udhcpc_writes_its_lease_and_takes_it_away(void **st
     assert_int_not_equal(boot_network_write_lease(argv), 0);
 }
 
+/* --- connections --- */
+
+static int listen_on(struct sockaddr_in *address)
+{
+    socklen_t size = sizeof(*address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    *address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(bind(fd, (struct sockaddr *)address, size), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)address, &size), 0);
+    return fd;
+}
+
+static void test_connections_of_an_address_that_is_gone_end_at_once(void **state)
+{
+    (void)state;
+    struct sockaddr_in address;
+    char byte;
+    int listener = listen_on(&address), mine = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(mine, (struct sockaddr *)&address, sizeof(address)), 0);
+    network_cut_connections("192.0.2.17/24");
+    assert_int_equal(recv(mine, &byte, 1, MSG_DONTWAIT), -1);
+    network_cut_connections("127.0.0.1/8");
+    assert_int_equal(recv(mine, &byte, 1, 0), 0);
+    int other = accept(listener, NULL, NULL); /* it listens still */
+    assert_true(other >= 0);
+    close(other);
+    close(mine);
+    close(listener);
+}
+
 /* --- what is said --- */
 
 #define LONG_AGO (-1000 * NETWORK_PATIENCE_SECONDS)
@@ -618,6 +653,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test(test_a_lease_that_is_none_gives_nothing),
         cmocka_unit_test(test_words_of_a_lease_that_are_no_addresses_are_left_out),
         ON_MACHINE(test_the_call_of_udhcpc_writes_its_lease_and_takes_it_away),
+        cmocka_unit_test(test_connections_of_an_address_that_is_gone_end_at_once),
         cmocka_unit_test(test_no_card_and_no_cable_are_told),
         cmocka_unit_test(test_a_link_that_is_not_there_is_told),
         cmocka_unit_test(test_silence_of_a_dhcp_server_is_told_with_what_to_do),
