@@ -31,7 +31,6 @@ static void buffer_make(struct tls_buffer *buffer)
 static void tls_free(struct tls *tls)
 {
     SSL_free(tls->ssl);
-    free(tls->in.data);
     free(tls->out.data);
     pthread_mutex_destroy(&tls->lock);
     own_close(&tls->fd);
@@ -58,7 +57,6 @@ static struct tls *tls_new(int fd, SSL_CTX *context, struct error *err)
     tls->rekey_records = TLS_REKEY_RECORDS;
     tls->heard_ms = clock_ms();
     pthread_mutex_init(&tls->lock, NULL);
-    buffer_make(&tls->in);
     buffer_make(&tls->out);
     ERR_clear_error();
     const BIO_METHOD *method = tls_bio_method();
@@ -117,7 +115,7 @@ static int handshake_step(struct tls *tls, int64_t deadline_ms, struct error *er
         return -1;
     if (status == 1 || reason == SSL_ERROR_WANT_WRITE)
         return status == 1;
-    switch (tls_fill(tls, deadline_ms, err)) {
+    switch (tls_await(tls, deadline_ms, err)) {
     case 1:
         return 0;
     case 0:
@@ -195,7 +193,10 @@ void tls_peer_hash(const struct tls *tls, uint8_t hash[TLS_IDENTITY_SIZE])
 
 void tls_allow_large_reads(struct tls *tls)
 {
-    tls->may_grow = true;
+    pthread_mutex_lock(&tls->lock);
+    SSL_set_default_read_buffer_len(tls->ssl, TLS_BUFFER_LARGE);
+    SSL_set_read_ahead(tls->ssl, 1);
+    pthread_mutex_unlock(&tls->lock);
 }
 
 uint64_t tls_bytes_sent(const struct tls *tls)

@@ -2,10 +2,10 @@
  *
  * What tls_identity.c, tls.c and tls_stream.c share; nobody else's.
  *
- *     writer ──SSL_write──► out ──send──► socket ──recv──► in ──SSL_read──► reader
+ *     writer ──SSL_write──► out ──send──► socket ──recv──► OpenSSL's buffer ──SSL_read──► reader
  *
- * OpenSSL's object is no thread's own, so it is held (lock) while records are made or opened, which
- * takes microseconds, and never while a socket is called or waited for.
+ * OpenSSL's object is no thread's own, so it is held (lock) while records are made, or taken from
+ * the socket and opened, which takes microseconds, and never while a socket is waited for.
  */
 #ifndef P2V_WIRE_TLS_INTERNAL_H
 #define P2V_WIRE_TLS_INTERNAL_H
@@ -19,7 +19,8 @@
 #define TLS_RECORD_SIZE 16384u /* of content, at most: RFC 8446, 5.1 */
 #define TLS_RECORD_EXTRA 512u  /* for all that may go with it, a change of keys included */
 
-/* Buffers begin small, for the handshake; the large ones hold what one system call moves. */
+/* Buffers begin small, for the handshake; the large ones hold what one system call moves, and stay
+ * in a core's cache. */
 #define TLS_BUFFER_SMALL (4u << 10)
 #define TLS_BUFFER_LARGE (128u << 10)
 
@@ -44,11 +45,11 @@ struct tls_buffer {
 struct tls {
     int fd; /* non-blocking */
     SSL *ssl;
-    pthread_mutex_t lock; /* guards ssl and both buffers' marks */
+    pthread_mutex_t lock; /* guards ssl and the buffer's marks */
 
-    /* Filled by the reader without the lock, and only while it is empty. */
-    struct tls_buffer in;
-    bool may_grow; /* `in` may be large */
+    /* The reader's: what the socket said last, when it gave nothing. */
+    bool is_at_end;
+    int receive_errno;
 
     /* Sent by the writer without the lock; what was sent stays in place until then. */
     struct tls_buffer out;
@@ -72,14 +73,16 @@ int tls_error_set(struct error *err, int errnum, const char *what);
 /* SHA-256 of the certificate's SubjectPublicKeyInfo. */
 int tls_key_hash(const X509 *certificate, uint8_t hash[TLS_IDENTITY_SIZE]);
 
-/* The method by which OpenSSL reads from `in` and writes to `out`; NULL without memory. */
+/* The method by which OpenSSL reads from the socket and writes to `out`; NULL without memory. */
 const BIO_METHOD *tls_bio_method(void);
 
 /*
- * Moves bytes between the buffers and the socket until the deadline (clock_ms). tls_fill returns 1,
- * or 0 at the end of the stream; `in` is empty before. ETIMEDOUT leaves everything as it is.
+ * Waits until the deadline (clock_ms) for the socket to have more after OpenSSL found nothing in
+ * it: 1; 0 at the end of the stream.
  */
-int tls_fill(struct tls *tls, int64_t deadline_ms, struct error *err);
+int tls_await(struct tls *tls, int64_t deadline_ms, struct error *err);
+
+/* Sends what is in `out`. ETIMEDOUT leaves everything as it is. */
 int tls_drain(struct tls *tls, int timeout_ms, struct error *err);
 
 #endif

@@ -17,23 +17,32 @@
 
 #define WAIT_SLICE_MS 1000 /* a wait looks this often at what else could end it */
 
-/* --- between OpenSSL and the buffers; called with the lock held ------------------------------- */
+/* --- what OpenSSL reads from and writes to; called with the lock held --------------------------
+ */
 
+/* From the socket into OpenSSL's own buffer: what is large is copied no more often than it must. */
 static int bio_read(BIO *bio, char *to, size_t length, size_t *done)
 {
     struct tls *tls = BIO_get_data(bio);
-    struct tls_buffer *in = &tls->in;
-    size_t available = in->end - in->start;
+    ssize_t got;
 
     BIO_clear_retry_flags(bio);
-    *done = available < length ? available : length;
-    if (*done == 0) {
-        BIO_set_retry_read(bio);
-        return 0;
+    *done = 0;
+    do {
+        got = recv(tls->fd, to, length, MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        *done = (size_t)got;
+        tls->bytes_received += (uint64_t)got;
+        tls->heard_ms = clock_ms();
+        return 1;
     }
-    memcpy(to, in->data + in->start, *done);
-    in->start += *done;
-    return 1;
+    if (got == 0)
+        tls->is_at_end = true;
+    else if (errno != EAGAIN)
+        tls->receive_errno = errno;
+    BIO_set_retry_read(bio); /* whoever would wait for more looks at these first */
+    return 0;
 }
 
 static int bio_write(BIO *bio, const char *from, size_t length, size_t *done)
@@ -105,42 +114,20 @@ static int fail(struct tls *tls, int errnum, struct error *err)
     return error_set(err, errnum, "the connection was cut");
 }
 
-/* 1: something came; 0: the end. */
-int tls_fill(struct tls *tls, int64_t deadline_ms, struct error *err)
+int tls_await(struct tls *tls, int64_t deadline_ms, struct error *err)
 {
-    struct tls_buffer *in = &tls->in;
-
     for (;;) {
-        ssize_t got = recv(tls->fd, in->data, in->size, MSG_DONTWAIT);
-        if (got > 0) {
-            pthread_mutex_lock(&tls->lock);
-            in->start = 0;
-            in->end = (size_t)got;
-            pthread_mutex_unlock(&tls->lock);
-            tls->bytes_received += (uint64_t)got;
-            tls->heard_ms = clock_ms();
-            return 1;
-        }
-        if (got == 0)
+        if (tls->is_at_end)
             return check_usable(tls, err);
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN)
-            return fail(tls, errno, err);
+        if (tls->receive_errno)
+            return fail(tls, tls->receive_errno, err);
         int64_t left_ms = deadline_ms - clock_ms();
         if (left_ms <= 0)
             return error_set(err, ETIMEDOUT, "nothing came");
         struct pollfd event = {.fd = tls->fd, .events = POLLIN};
-        poll(&event, 1, left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS);
+        if (poll(&event, 1, left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS) > 0)
+            return 1;
     }
-}
-
-static void grow(struct tls *tls, struct tls_buffer *buffer)
-{
-    pthread_mutex_lock(&tls->lock);
-    buffer->data = memory_grow(buffer->data, 1, TLS_BUFFER_LARGE);
-    buffer->size = TLS_BUFFER_LARGE;
-    pthread_mutex_unlock(&tls->lock);
 }
 
 /* What the socket takes at once. 1: all of it went; 0: it is full. */
@@ -246,11 +233,9 @@ long tls_read(struct tls *tls, void *buffer, size_t size, int timeout_ms, struct
                 *err = tls->read_error;
             return -1;
         }
-        if (tls->may_grow && tls->in.end == tls->in.size && tls->in.size < TLS_BUFFER_LARGE)
-            grow(tls, &tls->in); /* one that the socket filled was too small */
         if (is_late)
             return error_set(err, ETIMEDOUT, "nothing came but TLS's own messages");
-        int status = tls_fill(tls, deadline_ms, err);
+        int status = tls_await(tls, deadline_ms, err);
         is_late = clock_ms() > deadline_ms; /* however much comes: it may be nothing of use */
         if (status < 0)
             return -1;
@@ -360,13 +345,21 @@ static int seal_some(struct tls *tls, struct source *source, struct error *err)
     return status;
 }
 
+static void grow_out(struct tls *tls)
+{
+    pthread_mutex_lock(&tls->lock);
+    tls->out.data = memory_grow(tls->out.data, 1, TLS_BUFFER_LARGE);
+    tls->out.size = TLS_BUFFER_LARGE;
+    pthread_mutex_unlock(&tls->lock);
+}
+
 int tls_write(struct tls *tls, const struct iovec *parts, size_t count, int timeout_ms,
               struct error *err)
 {
     struct source source = source_of(parts, count);
 
     if (source.left + TLS_RECORD_EXTRA > tls->out.size && tls->out.size < TLS_BUFFER_LARGE)
-        grow(tls, &tls->out);
+        grow_out(tls);
     while (source.left > 0) {
         if (check_usable(tls, err) != 0 || seal_some(tls, &source, err) != 0 ||
             tls_drain(tls, timeout_ms, err) != 0)
