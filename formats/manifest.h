@@ -124,6 +124,26 @@ int manifest_write_contents(const struct manifest *manifest,
 /* Fills an empty manifest; after -1 it is empty again. */
 int manifest_read(struct manifest *manifest, int folder_fd, const char *name, struct error *err);
 
+/*
+ * As manifest_read, but what it says goes to the calls, in the file's order: of `manifest` only the
+ * size and the texts are filled, and a disk of any size costs no memory. Nothing that was told
+ * holds unless this returns 0: the closing sum comes last.
+ */
+struct manifest_visitor {
+    /* Before all others, with the size and the texts; may be NULL. */
+    int (*begin)(void *context, const struct manifest *manifest, struct error *err);
+    int (*run)(void *context, uint64_t first, uint64_t count, enum chunk_state state,
+               struct error *err); /* any state but CHUNK_DATA */
+    int (*names)(void *context, uint64_t first, size_t count, const struct chunk_name *names,
+                 struct error *err); /* chunks with data, next to each other */
+    /* After all chunks; `count` are there in all. */
+    int (*change)(void *context, const struct manifest_change *change, uint64_t count,
+                  struct error *err);
+    void *context;
+};
+int manifest_visit(struct manifest *manifest, const struct manifest_visitor *visitor, int folder_fd,
+                   const char *name, struct error *err);
+
 /* The decoder alone, as manifest_read. */
 int manifest_decode(struct manifest *manifest, const uint8_t *data, size_t length,
                     struct error *err);

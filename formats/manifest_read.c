@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAMES_AT_ONCE 256u
+
 /* Reads in order from memory, or from a descriptor through the buffer. */
 struct reader {
     int fd; /* -1: all of it is in `data` */
@@ -147,105 +149,120 @@ static int read_texts(struct reader *reader, const struct manifest_header *heade
     return manifest_texts_validate(manifest, err);
 }
 
-static int read_names(struct reader *reader, struct manifest *manifest, uint64_t index,
+static int read_names(struct reader *reader, const struct manifest_visitor *visitor, uint64_t index,
                       uint64_t count, struct error *err)
 {
-    struct chunk_name name;
+    struct chunk_name names[NAMES_AT_ONCE];
 
-    for (uint64_t i = index; i < index + count; i++) {
-        if (reader_get_summed(reader, &name, sizeof(name), err) < 0)
+    for (size_t part; count > 0; index += part, count -= part) {
+        part = (size_t)min_u64(count, NAMES_AT_ONCE);
+        if (reader_get_summed(reader, names, part * sizeof(names[0]), err) < 0 ||
+            visitor->names(visitor->context, index, part, names, err) < 0)
             return -1;
-        manifest_set(manifest, i, CHUNK_DATA, &name);
     }
     return 0;
 }
 
-/* Checks a run that begins at chunk `index` against what is left of the disk and of the names. */
-static int run_validate(const struct manifest *manifest, uint64_t index, uint32_t state,
-                        uint64_t length, uint64_t names_left, struct error *err)
+/* What was read of the runs. */
+struct progress {
+    uint64_t index, names_left;
+    uint32_t last_state;
+};
+
+/* Checks a run against what is left of the disk and of the names. */
+static int run_validate(const struct manifest *manifest, const struct progress *progress,
+                        uint32_t state, uint64_t length, struct error *err)
 {
-    if (length > manifest->chunk_count - index)
+    unsigned long long index = progress->index;
+
+    if (length > manifest->chunk_count - progress->index)
         return error_set(err, 0, "a run of %llu chunks at chunk %llu: the disk has %llu",
-                         (unsigned long long)length, (unsigned long long)index,
+                         (unsigned long long)length, index,
                          (unsigned long long)manifest->chunk_count);
-    if (index > 0 && manifest_state(manifest, index - 1) == (enum chunk_state)state)
-        return error_set(err, 0, "two runs of one state meet at chunk %llu",
-                         (unsigned long long)index);
-    if (state == CHUNK_DATA && length > names_left)
-        return error_set(err, 0, "chunk %llu: more names than the header says",
-                         (unsigned long long)index);
+    if (index > 0 && progress->last_state == state)
+        return error_set(err, 0, "two runs of one state meet at chunk %llu", index);
+    if (state == CHUNK_DATA && length > progress->names_left)
+        return error_set(err, 0, "chunk %llu: more names than the header says", index);
     return 0;
+}
+
+static int read_run(struct reader *reader, const struct manifest *manifest,
+                    const struct manifest_visitor *visitor, struct progress *progress,
+                    struct error *err)
+{
+    uint8_t bytes[MANIFEST_RUN_SIZE];
+    int result;
+
+    if (reader_get_summed(reader, bytes, sizeof(bytes), err) < 0)
+        return -1;
+    uint32_t state = load_le32(bytes) >> MANIFEST_RUN_STATE_SHIFT;
+    uint64_t length = (uint64_t)(load_le32(bytes) & MANIFEST_RUN_LENGTH_MASK) + 1;
+    if (run_validate(manifest, progress, state, length, err) < 0)
+        return -1;
+    if (state == CHUNK_DATA)
+        result = read_names(reader, visitor, progress->index, length, err);
+    else
+        result =
+            visitor->run(visitor->context, progress->index, length, (enum chunk_state)state, err);
+    progress->names_left -= state == CHUNK_DATA ? length : 0;
+    progress->index += length;
+    progress->last_state = state;
+    return result;
 }
 
 static int read_runs(struct reader *reader, const struct manifest_header *header,
-                     struct manifest *manifest, struct error *err)
+                     const struct manifest *manifest, const struct manifest_visitor *visitor,
+                     struct error *err)
 {
-    uint64_t index = 0, names_left = header->name_count;
+    struct progress progress = {.names_left = header->name_count};
 
     for (uint64_t i = 0; i < header->run_count; i++) {
-        uint8_t bytes[MANIFEST_RUN_SIZE];
-        uint32_t state;
-        uint64_t length;
-
-        if (reader_get_summed(reader, bytes, sizeof(bytes), err) < 0)
+        if (read_run(reader, manifest, visitor, &progress, err) < 0)
             return -1;
-        state = load_le32(bytes) >> MANIFEST_RUN_STATE_SHIFT;
-        length = (uint64_t)(load_le32(bytes) & MANIFEST_RUN_LENGTH_MASK) + 1;
-        if (run_validate(manifest, index, state, length, names_left, err) < 0)
-            return -1;
-        if (state != CHUNK_DATA)
-            manifest_set_run(manifest, index, length, (enum chunk_state)state);
-        else if (read_names(reader, manifest, index, length, err) < 0)
-            return -1;
-        names_left -= state == CHUNK_DATA ? length : 0;
-        index += length;
     }
-    if (index != manifest->chunk_count || names_left != 0)
+    if (progress.index != manifest->chunk_count || progress.names_left != 0)
         return error_set(err, 0, "the runs end at chunk %llu of %llu, with %llu names unused",
-                         (unsigned long long)index, (unsigned long long)manifest->chunk_count,
-                         (unsigned long long)names_left);
+                         (unsigned long long)progress.index,
+                         (unsigned long long)manifest->chunk_count,
+                         (unsigned long long)progress.names_left);
     return 0;
 }
 
-static int change_validate(const struct manifest *manifest, const uint8_t *bytes, struct error *err)
+/* `least`: behind the change before. */
+static int change_decode(const struct manifest *manifest, const uint8_t *bytes, uint64_t number,
+                         uint64_t least, struct manifest_change *change, struct error *err)
 {
     static const uint8_t zeroes[CHUNK_NAME_SIZE];
     uint64_t index = load_le64(bytes);
-    size_t count = manifest->change_count;
 
-    if (index >= manifest->chunk_count ||
-        (count > 0 && index <= manifest->changes[count - 1].index))
-        return error_set(err, 0, "change %zu: chunk %llu is out of order or outside the disk",
-                         count, (unsigned long long)index);
+    if (index >= manifest->chunk_count || index < least)
+        return error_set(err, 0, "change %llu: chunk %llu is out of order or outside the disk",
+                         (unsigned long long)number, (unsigned long long)index);
     if (bytes[8] > CHUNK_UNREADABLE || memcmp(bytes + 9, zeroes, 7) != 0)
-        return error_set(err, 0, "change %zu: state %u is not known", count, bytes[8]);
+        return error_set(err, 0, "change %llu: state %u is not known", (unsigned long long)number,
+                         bytes[8]);
     if (bytes[8] != CHUNK_DATA && memcmp(bytes + 16, zeroes, CHUNK_NAME_SIZE) != 0)
-        return error_set(err, 0, "change %zu: a name without data", count);
+        return error_set(err, 0, "change %llu: a name without data", (unsigned long long)number);
+    *change = (struct manifest_change){.index = index, .state = (enum chunk_state)bytes[8]};
+    memcpy(change->name.bytes, bytes + 16, CHUNK_NAME_SIZE);
     return 0;
 }
 
 static int read_changes(struct reader *reader, const struct manifest_header *header,
-                        struct manifest *manifest, struct error *err)
+                        const struct manifest *manifest, const struct manifest_visitor *visitor,
+                        struct error *err)
 {
-    size_t count = (size_t)header->change_count;
+    uint64_t least = 0;
 
-    if (count == 0)
-        return 0;
-    manifest->changes = calloc(count, sizeof(*manifest->changes));
-    if (manifest->changes == NULL)
-        return error_set(err, ENOMEM, "%zu changes", count);
-    manifest->change_capacity = count;
-    for (size_t i = 0; i < count; i++) {
-        struct manifest_change *change = &manifest->changes[i];
+    for (uint64_t i = 0; i < header->change_count; i++) {
+        struct manifest_change change;
         uint8_t bytes[MANIFEST_CHANGE_SIZE];
 
         if (reader_get_summed(reader, bytes, sizeof(bytes), err) < 0 ||
-            change_validate(manifest, bytes, err) < 0)
+            change_decode(manifest, bytes, i, least, &change, err) < 0 ||
+            visitor->change(visitor->context, &change, header->change_count, err) < 0)
             return -1;
-        change->index = load_le64(bytes);
-        change->state = (enum chunk_state)bytes[8];
-        memcpy(change->name.bytes, bytes + 16, CHUNK_NAME_SIZE);
-        manifest->change_count++;
+        least = change.index + 1;
     }
     return 0;
 }
@@ -262,21 +279,24 @@ static int read_sum(struct reader *reader, struct error *err)
     return 0;
 }
 
-static int read_body(struct reader *reader, struct manifest *manifest, struct error *err)
+static int read_body(struct reader *reader, struct manifest *manifest,
+                     const struct manifest_visitor *visitor, struct error *err)
 {
     struct manifest_header header = {0};
 
     if (read_header(reader, &header, err) < 0 ||
         manifest_init(manifest, header.size_bytes, err) < 0 ||
         read_texts(reader, &header, manifest, err) < 0 ||
-        read_runs(reader, &header, manifest, err) < 0 ||
-        read_changes(reader, &header, manifest, err) < 0)
+        (visitor->begin && visitor->begin(visitor->context, manifest, err) < 0) ||
+        read_runs(reader, &header, manifest, visitor, err) < 0 ||
+        read_changes(reader, &header, manifest, visitor, err) < 0)
         return -1;
     return read_sum(reader, err);
 }
 
+/* From a descriptor (-1: from memory). */
 static int read_all(struct manifest *manifest, int fd, const uint8_t *data, uint64_t size,
-                    struct error *err)
+                    const struct manifest_visitor *visitor, struct error *err)
 {
     struct reader *reader = memory_new(1, sizeof(*reader));
     int result;
@@ -286,7 +306,7 @@ static int read_all(struct manifest *manifest, int fd, const uint8_t *data, uint
     reader->data = data;
     reader->size = size;
     digest_init(&reader->digest);
-    result = read_body(reader, manifest, err);
+    result = read_body(reader, manifest, visitor, err);
     if (result < 0)
         manifest_fini(manifest);
     digest_fini(&reader->digest);
@@ -294,13 +314,63 @@ static int read_all(struct manifest *manifest, int fd, const uint8_t *data, uint
     return result;
 }
 
+/* --- into memory ---------------------------------------------------------------------------- */
+
+static int keep_run(void *context, uint64_t first, uint64_t count, enum chunk_state state,
+                    struct error *err)
+{
+    (void)err;
+    manifest_set_run(context, first, count, state);
+    return 0;
+}
+
+static int keep_names(void *context, uint64_t first, size_t count, const struct chunk_name *names,
+                      struct error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < count; i++)
+        manifest_set(context, first + i, CHUNK_DATA, &names[i]);
+    return 0;
+}
+
+static int keep_change(void *context, const struct manifest_change *change, uint64_t count,
+                       struct error *err)
+{
+    struct manifest *manifest = context;
+
+    if (!manifest->changes) {
+        manifest->changes = calloc((size_t)count, sizeof(*manifest->changes));
+        if (!manifest->changes)
+            return error_set(err, ENOMEM, "%llu changes", (unsigned long long)count);
+        manifest->change_capacity = (size_t)count;
+    }
+    manifest->changes[manifest->change_count++] = *change;
+    return 0;
+}
+
+static struct manifest_visitor keeper_of(struct manifest *manifest)
+{
+    return (struct manifest_visitor){
+        .run = keep_run, .names = keep_names, .change = keep_change, .context = manifest};
+}
+
 int manifest_decode(struct manifest *manifest, const uint8_t *data, size_t length,
                     struct error *err)
 {
-    return read_all(manifest, -1, data, length, err);
+    const struct manifest_visitor keeper = keeper_of(manifest);
+
+    return read_all(manifest, -1, data, length, &keeper, err);
 }
 
 int manifest_read(struct manifest *manifest, int folder_fd, const char *name, struct error *err)
+{
+    const struct manifest_visitor keeper = keeper_of(manifest);
+
+    return manifest_visit(manifest, &keeper, folder_fd, name, err);
+}
+
+int manifest_visit(struct manifest *manifest, const struct manifest_visitor *visitor, int folder_fd,
+                   const char *name, struct error *err)
 {
     AUTO_CLOSE int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     uint64_t size;
@@ -308,7 +378,7 @@ int manifest_read(struct manifest *manifest, int folder_fd, const char *name, st
     *manifest = (struct manifest){0};
     if (fd < 0)
         return error_set(err, errno, "open %s", name);
-    if (io_size(fd, &size, err) < 0 || read_all(manifest, fd, NULL, size, err) < 0)
+    if (io_size(fd, &size, err) < 0 || read_all(manifest, fd, NULL, size, visitor, err) < 0)
         return error_wrap(err, "manifest %s", name);
     return 0;
 }

@@ -19,9 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Claims taken over from a base are committed this many at a time. */
-#define FILL_BATCH 32768u
-
 /* The image is compared with the ledger in pieces, so that its map stays small. */
 #define RECONCILE_STEP GIB
 
@@ -138,8 +135,8 @@ static struct image *open_image(const struct receiver *receiver, struct error *e
     }
 }
 
-static int create_image(const struct receiver *receiver, const char *backing,
-                        const char *backing_format, struct error *err)
+int receiver_create_image(const struct receiver *receiver, const char *backing,
+                          const char *backing_format, struct error *err)
 {
     struct image_create_options options = {.format = receiver->format,
                                            .size_bytes = receiver->size_bytes,
@@ -152,7 +149,7 @@ static int create_image(const struct receiver *receiver, const char *backing,
 
 /* --- starting anew -------------------------------------------------------------------------- */
 
-static int remove_file(const struct receiver *receiver, const char *name, struct error *err)
+int receiver_remove_file(const struct receiver *receiver, const char *name, struct error *err)
 {
     if (unlinkat(receiver->folder_fd, name, 0) == 0 || errno == ENOENT)
         return 0;
@@ -162,121 +159,19 @@ static int remove_file(const struct receiver *receiver, const char *name, struct
 /* The ledger first: it must never describe another image. */
 static int remove_all(const struct receiver *receiver, struct error *err)
 {
-    if (remove_file(receiver, receiver->manifest_name, err) < 0 ||
-        remove_file(receiver, receiver->ledger_name, err) < 0 ||
+    if (receiver_remove_file(receiver, receiver->manifest_name, err) < 0 ||
+        receiver_remove_file(receiver, receiver->ledger_name, err) < 0 ||
         io_sync(receiver->folder_fd, err) < 0)
         return -1;
-    return remove_file(receiver, receiver->image_name, err);
-}
-
-/* What the source had where the image still has it; what fixers changed is something else. */
-static void base_entry(const struct manifest *base, uint64_t index, bool is_changed,
-                       struct ledger_entry *entry)
-{
-    *entry = (struct ledger_entry){.state = LEDGER_ZERO};
-    switch (manifest_state(base, index)) {
-    case CHUNK_DATA:
-        entry->state = is_changed ? LEDGER_OTHER : LEDGER_DATA;
-        if (!is_changed)
-            entry->name = *manifest_name(base, index);
-        break;
-    case CHUNK_UNREADABLE:
-        entry->state = LEDGER_UNREADABLE;
-        break;
-    case CHUNK_SKIPPED:
-    case CHUNK_ZERO:
-        break;
-    }
-}
-
-static int fill_ledger(struct ledger *ledger, const struct manifest *base, struct error *err)
-{
-    size_t change = 0;
-
-    for (uint64_t i = 0; i < base->chunk_count; i++) {
-        struct ledger_entry entry;
-        bool is_changed = change < base->change_count && base->changes[change].index == i;
-
-        change += is_changed;
-        base_entry(base, i, is_changed, &entry);
-        if (entry.state != LEDGER_ZERO && ledger_set(ledger, i, &entry, err) < 0)
-            return -1;
-        if (ledger_pending(ledger) < FILL_BATCH && i + 1 < base->chunk_count)
-            continue;
-        ledger_seal(ledger);
-        if (ledger_commit(ledger, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* Under another name until it is complete: half of it would claim that the rest is zero. */
-static int make_ledger_of(const struct receiver *receiver, const struct manifest *base,
-                          struct error *err)
-{
-    AUTO_FREE char *name = text_format("%s.new", receiver->ledger_name);
-
-    if (remove_file(receiver, name, err) < 0)
-        return -1;
-    AUTO_PTR(ledger)
-    ledger = ledger_open(receiver->folder_fd, name, receiver->size_bytes, receiver->disk_id, err);
-    if (!ledger || fill_ledger(ledger, base, err) < 0)
-        return -1;
-    if (renameat(receiver->folder_fd, name, receiver->folder_fd, receiver->ledger_name) < 0)
-        return error_set(err, errno, "rename %s", name);
-    return io_sync(receiver->folder_fd, err);
-}
-
-static int read_base(const struct receiver *receiver, struct manifest *base, struct error *err)
-{
-    AUTO_CLOSE int folder_fd = open(receiver->base_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (folder_fd < 0)
-        return error_set(err, errno, "open %s", receiver->base_folder);
-    if (manifest_read(base, folder_fd, receiver->manifest_name, err) < 0)
-        return -1;
-    if (base->size_bytes != receiver->size_bytes)
-        return error_set(err, EINVAL, "%s is of a disk of %llu bytes", receiver->manifest_name,
-                         (unsigned long long)base->size_bytes);
-    return 0;
-}
-
-static const struct image_driver *driver_of_extension(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-
-    for (size_t i = 0; dot && image_drivers[i]; i++) {
-        if (strcmp(image_drivers[i]->extension, dot + 1) == 0)
-            return image_drivers[i];
-    }
-    return NULL;
-}
-
-static int create_overlay(const struct receiver *receiver, struct error *err)
-{
-    AUTO_FREE char *name = path_base(receiver->base_folder);
-    AUTO_FREE char *backing = NULL;
-    const struct image_driver *driver;
-    AUTO(manifest) base = {0};
-
-    if (read_base(receiver, &base, err) < 0)
-        return error_wrap(err, "update %s", receiver->base_folder);
-    driver = driver_of_extension(base.image);
-    if (!driver)
-        return error_set(err, 0, "update %s: %s is an image of no known format",
-                         receiver->base_folder, base.image);
-    backing = text_format("../%s/%s", name, base.image);
-    if (create_image(receiver, backing, driver->name, err) < 0)
-        return -1;
-    return make_ledger_of(receiver, &base, err);
+    return receiver_remove_file(receiver, receiver->image_name, err);
 }
 
 static int start_anew(struct receiver *receiver, struct error *err)
 {
     if (remove_all(receiver, err) < 0)
         return -1;
-    if (receiver->base_folder ? create_overlay(receiver, err) < 0
-                              : create_image(receiver, NULL, NULL, err) < 0)
+    if (receiver->base_folder ? receiver_start_update(receiver, err) < 0
+                              : receiver_create_image(receiver, NULL, NULL, err) < 0)
         return -1;
     receiver->image = open_image(receiver, err);
     if (!receiver->image)

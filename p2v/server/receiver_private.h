@@ -4,6 +4,7 @@
  *
  *     receiver.c          what happens to chunks, and to stable storage
  *     receiver_open.c     taking up what an earlier run left, or starting anew
+ *     receiver_update.c   starting anew over a complete machine
  *     receiver_cover.c    whether all of the disk was offered
  *     receiver_sources.c  contents that other machines of the pool have
  *     receiver_finish.c   the manifest
@@ -88,6 +89,12 @@ size_t receiver_chunk_length(const struct receiver *receiver, uint64_t index);
  * is just being started elsewhere in the server has copies of all files, and with them their locks.
  */
 int receiver_repair(const struct receiver *receiver, struct error *err);
+int receiver_create_image(const struct receiver *receiver, const char *backing,
+                          const char *backing_format, struct error *err);
+int receiver_remove_file(const struct receiver *receiver, const char *name, struct error *err);
+
+/* receiver_update.c: image and ledger, when there is a base. */
+int receiver_start_update(const struct receiver *receiver, struct error *err);
 
 /* receiver_cover.c */
 void receiver_cover(struct receiver *receiver, uint64_t first, uint64_t count);
