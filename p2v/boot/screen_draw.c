@@ -159,7 +159,10 @@ static void draw_question(const struct screen_ui *ui, const struct screen_model 
     bool is_off = ui->asking == SCREEN_POWER_OFF;
     const char *question = is_off ? "Power this machine off?" : "Restart this machine?";
     const char *what =
-        model->page == SCREEN_SENDING
+        model->page == SCREEN_SENDING && model->stage[0]
+            ? "The server has everything and goes on by itself; what comes of it will not be seen "
+              "here."
+        : model->page == SCREEN_SENDING
             ? "The copy is not complete. Booted from this medium again, the machine goes on from "
               "the last safe point."
         : model->page == SCREEN_DONE && model->is_good

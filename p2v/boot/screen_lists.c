@@ -41,7 +41,7 @@ static void add_disk(struct screen_list *list, const struct screen_ui *ui,
     int item = SCREEN_ITEM_DISK + (int)index;
     bool can_go = screen_disk_can_go(disk);
     bytes_format(device->size_bytes, size, sizeof(size));
-    snprintf(used, sizeof(used), "%s used", bytes_format(disk->used_bytes, text, sizeof(text)));
+    snprintf(used, sizeof(used), "%s to copy", bytes_format(disk->used_bytes, text, sizeof(text)));
     screen_list_add(list, is_focused ? SCREEN_REVERSE : SCREEN_PLAIN, can_go ? item : -1,
                     "%c [%c] %-9s %10s  %-24.24s %.24s", is_focused ? '>' : ' ',
                     !can_go                ? '-'
@@ -201,8 +201,12 @@ static void add_total(struct screen_list *list, const struct screen_model *model
                    : disk->seconds_left > left        ? disk->seconds_left
                                                       : left;
     }
-    screen_list_add(list, SCREEN_BOLD, -1, "  Copying to %.40s: %d %%, %s left", model->server,
-                    percent(done, total), progress_format_time(left, time_text, sizeof(time_text)));
+    if (model->stage[0])
+        screen_list_add(list, SCREEN_BOLD, -1, "  %.40s has received everything.", model->server);
+    else
+        screen_list_add(list, SCREEN_BOLD, -1, "  Copying to %.40s: %d %%, %s left", model->server,
+                        percent(done, total),
+                        progress_format_time(left, time_text, sizeof(time_text)));
 }
 
 static void add_warnings(struct screen_list *list, const struct screen_model *model)
@@ -230,7 +234,7 @@ void screen_draw_sending(struct screen_ui *ui, const struct screen_model *model,
         add_sent_disk(&list, &model->disks[i]);
     if (model->stage[0]) {
         add_blank(&list);
-        screen_list_wrap(&list, "  Server: ", model->stage);
+        screen_list_wrap(&list, "  The server ", model->stage);
     }
     add_warnings(&list, model);
     draw_list(ui, model, &list, grid, row, rows);

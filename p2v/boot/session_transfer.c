@@ -167,7 +167,7 @@ void session_judge(int code, const struct error *err, const struct sender_result
     outcome->is_good = code == CLI_DONE || code == CLI_WARNINGS;
     outcome->has_result = result && result->has_result;
     if (outcome->has_result) {
-        text_addf(&line, "%s: ", result->machine);
+        text_addf(&line, outcome->is_good ? "%s: " : "%s was received, but: ", result->machine);
         text_add_escaped(&line, result->text, strlen(result->text));
         add_unreadable(result, &line);
         outcome->may_pass = false; /* the same would come out of it again */

@@ -163,6 +163,19 @@ static void test_screen_sending_shows_each_disk_and_the_safe_point(void **state)
     close_page(&pages);
 }
 
+static void test_screen_sending_shows_what_the_server_does_after(void **state)
+{
+    (void)state;
+    struct pages pages;
+    struct screen_model *model = open_page(&pages, SCREEN_SENDING)->model;
+    boot_model_sent(model, "sda", SENDER_DISK_DONE, 312);
+    snprintf(model->stage, sizeof(model->stage), "tests whether the copy boots");
+    assert_page(&pages, "sending-tested");
+    key(&pages, SCREEN_KEY_ENTER);
+    assert_true(is_shown(&pages, "The server has everything"));
+    close_page(&pages);
+}
+
 static void test_screen_sending_shows_the_approval_and_a_lost_connection(void **state)
 {
     (void)state;
@@ -534,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_screen_pin_shows_all_digits_in_groups),
         cmocka_unit_test(test_screen_review_shows_disks_and_what_to_know),
         cmocka_unit_test(test_screen_sending_shows_each_disk_and_the_safe_point),
+        cmocka_unit_test(test_screen_sending_shows_what_the_server_does_after),
         cmocka_unit_test(test_screen_sending_shows_the_approval_and_a_lost_connection),
         cmocka_unit_test(test_screen_asks_before_power_off_while_sending),
         cmocka_unit_test(test_screen_done_counts_down_until_a_key_stops_it),
