@@ -249,7 +249,7 @@ def sent_bytes(server):
     return sum(d["done_bytes"] for m in machines(server).values() for d in m["disks"])
 
 
-def wait_connected(physical, server, seconds=120):
+def wait_connected(physical, server, seconds=300):
     """Seconds from switching on until the server has a machine; its name."""
     name = physical.until("the machine is connected", lambda: next(iter(machines(server)), None),
                           seconds)

@@ -20,7 +20,7 @@ from agent_boot import (HOST, Physical, Terminal, own_copy, reachable, send_itse
 from sending import (MIB, SKIP, TRANSFER_ONLY, Disk, Failure, Server, check,  # noqa: E402
                      check_machine, check_pool, main, run, say)
 
-SEND_SECONDS = 500  # emulated SHA-256 and ChaCha20 of half a GiB, on a shared core
+SEND_SECONDS = 900  # emulated SHA-256 and ChaCha20 of half a GiB, on a shared core
 ISO_MOST = 150 * MIB
 
 
@@ -97,7 +97,7 @@ def send_small(folder, server, boot, **hardware):
     before = [server_test.sha256(d.path) for d in disks]
     with Physical(folder, [{"path": d.path} for d in disks], boot, **hardware) as physical:
         Terminal(physical)
-        name, row = send_itself(physical, server, 120)
+        name, row = send_itself(physical, server, 300)
     check(row["state"] in ("done", "warned"), "status says %s: %s" % (row["state"], row["text"]))
     check_machine(server, name, disks)
     check([server_test.sha256(d.path) for d in disks] == before, "a source changed")

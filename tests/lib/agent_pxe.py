@@ -52,7 +52,7 @@ def send_over_network(folder, disk, make, **hardware):
         tftp = make(server)
         with Physical(folder, [{"path": disk.path}], ("pxe", tftp, SCRIPT), **hardware) as physical:
             Terminal(physical)
-            name, row = send_itself(physical, server, 240)
+            name, row = send_itself(physical, server, 300)
         check(row["state"] == "done", "status says %s" % row)
         check_machine(server, name, [disk])
         check_pool(server, [name])

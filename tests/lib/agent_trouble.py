@@ -50,13 +50,13 @@ class Journey:
         self.proxy.__exit__()
         self.server.stop()
 
-    def wait_for_bytes(self, count, seconds=120):
+    def wait_for_bytes(self, count, seconds=300):
         """Until the server has so many."""
         self.physical.until("%d MiB are there" % (count // MIB),
                             lambda: sent_bytes(self.server) >= count, seconds)
         say("%d MiB are there" % (sent_bytes(self.server) // MIB))
 
-    def finish(self, seconds=120):
+    def finish(self, seconds=300):
         """To the end: off by itself, complete, the source as it was. The server's row."""
         self.physical.until("the machine powers itself off", self.physical.is_off, seconds)
         self.physical.check_never_written()
@@ -105,7 +105,7 @@ def test_reset(folder):
         journey.wait_for_bytes(20 * MIB)
         journey.physical.reset()
         say("the machine starts again")
-        row = journey.finish(180)
+        row = journey.finish()
         check(row["state"] == "done", "status says %s" % row)
         check_machine(journey.server, "web", [disk])
         journey.check_sent(1)
@@ -126,7 +126,7 @@ def test_bad_sectors(folder):
     disk = Disk(folder, "sda.img", 24, 8)
     bad = [file_sector(disk, "/srv/file3", 20), file_sector(disk, "/srv/file5", 100)]
     with Journey(folder, disk, bad_sectors=bad) as journey:
-        row = journey.finish(180)
+        row = journey.finish()
         check(row["state"] == "warned", "status says %s" % row)
         # Read through the page cache, which gives whole pages or nothing.
         lost = [(sector * 512 // PAGE * PAGE, PAGE) for sector in bad]
