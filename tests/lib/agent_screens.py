@@ -78,7 +78,7 @@ def test_attended(folder):
             check(person.terminal.find(r"\[x\] sda") and person.terminal.find(r"\[x\] sdb"),
                   "not both disks go")
             person.type(ENTER)
-            person.see("sending", r"sda .*#.*%")
+            person.see("sending", r"sda .*#{14}")
             person.see("done", "has been copied")
             physical.check_never_written()
             check(agent_boot.machines(server)["web01"]["state"] == "done", "status says %s" %
