@@ -2,8 +2,8 @@
 """The attended way, at the keyboard of the serial console: nothing is filled in, so the medium asks
 for the server and a token, shows the server's key, what it found, how it goes and how it ended.
 
-Each page is read from a terminal of 80x25. With REHOST_SCREENS=docs/screens in the environment it
-is kept there: NAME.txt, and NAME.png as the machine's own screen shows it.
+Each page is read from a terminal of 80x25. With REHOST_SCREENS=docs/screens in the environment the
+machine's own screen is kept there as NAME.png.
 """
 
 import os
@@ -15,7 +15,7 @@ import agent_boot  # noqa: E402
 import server_test  # noqa: E402
 from agent_boot import HOST, Physical, Terminal  # noqa: E402
 from sending import (SKIP, TRANSFER_ONLY, Disk, Server, check, check_machine,  # noqa: E402
-                     check_pool, main, write)
+                     check_pool, main)
 
 KEEP = os.environ.get("REHOST_SCREENS")
 TAB, ENTER = "\t", "\r"
@@ -27,7 +27,6 @@ class Attended:
 
     def __init__(self, physical):
         self.physical, self.terminal = physical, Terminal(physical)
-        self.number = 0
 
     def see(self, name, pattern, seconds=300):
         """Waits for a page, and keeps how it looks."""
@@ -38,12 +37,9 @@ class Attended:
         print("%s\n%s" % (name.center(COLUMNS, "-"), picture), flush=True)
         lines = picture.splitlines()
         check(len(lines) <= LINES and max(map(len, lines)) <= COLUMNS, "%s does not fit" % name)
-        self.number += 1
         if KEEP:
             os.makedirs(KEEP, exist_ok=True)
-            base = os.path.join(KEEP, "%d-%s" % (self.number, name))
-            write(base + ".txt", picture)
-            self.physical.take_picture(base + ".png")
+            self.physical.take_picture(os.path.join(KEEP, name + ".png"))
         return found
 
     def type(self, text):
