@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <zstd.h>
 
-#define LEVEL 15
+#define LEVEL 9       /* the larger half is compressed already: 15 saves 0.4 % */
 #define WINDOW_LOG 23 /* 8 MiB: a machine of 512 MiB has other things to do with its memory */
 
 static la_ssize_t write_text(struct archive *archive, void *opaque, const void *data, size_t length)
