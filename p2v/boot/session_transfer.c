@@ -21,9 +21,13 @@
 /* What every message about a connection that did not come about ends with (agent_link.c). */
 #define CONNECTION_WORDS "trying again in"
 
+/* Nothing has moved for so long: the rate says nothing any more. */
+#define STALL_SECONDS 10
+
 struct rate {
     double at; /* clock_seconds; 0: not yet */
     uint64_t bytes;
+    double moved_at; /* when a byte was read, or became safe */
 };
 
 struct session_transfer {
@@ -59,7 +63,7 @@ static void take_rate(struct screen_disk *disk, struct rate *rate, double now)
 {
     const struct sender_progress *progress = &disk->progress;
     if (rate->at <= 0 || progress->done_bytes < rate->bytes || progress->phase != SENDER_SENDING) {
-        *rate = (struct rate){now, progress->done_bytes};
+        *rate = (struct rate){now, progress->done_bytes, now};
         disk->bytes_per_second = 0;
         disk->seconds_left = -1;
         return;
@@ -71,7 +75,8 @@ static void take_rate(struct screen_disk *disk, struct rate *rate, double now)
     double weight =
         seconds >= RATE_SECONDS || disk->bytes_per_second <= 0 ? 1 : seconds / RATE_SECONDS;
     disk->bytes_per_second += weight * (newest - disk->bytes_per_second);
-    *rate = (struct rate){now, progress->done_bytes};
+    rate->at = now;
+    rate->bytes = progress->done_bytes;
     uint64_t left = progress->total_bytes > progress->done_bytes
                         ? progress->total_bytes - progress->done_bytes
                         : 0;
@@ -84,6 +89,9 @@ static void take_progress(void *context, size_t index, const struct sender_progr
     pthread_mutex_lock(&transfer->lock);
     if (index < transfer->disk_count) {
         struct screen_disk *disk = &transfer->disks[index];
+        if (progress->done_bytes != disk->progress.done_bytes ||
+            progress->safe_bytes != disk->progress.safe_bytes)
+            transfer->rates[index].moved_at = clock_seconds();
         disk->progress = *progress;
         take_rate(disk, &transfer->rates[index], clock_seconds());
         if (progress->phase == SENDER_WAITING && progress->text[0])
@@ -257,6 +265,23 @@ static bool is_any_connecting(const struct session_transfer *transfer)
     return false;
 }
 
+/* For how long none of the disks has moved; 0 when one has, or none is being sent. */
+static int stalled_seconds(struct session_transfer *transfer, struct screen_model *model)
+{
+    double now = clock_seconds(), least = -1;
+    for (size_t i = 0; i < transfer->disk_count; i++) {
+        double still = now - transfer->rates[i].moved_at;
+        if (transfer->disks[i].progress.phase != SENDER_SENDING || transfer->stage[0])
+            continue;
+        least = least < 0 || still < least ? still : least;
+        if (still >= STALL_SECONDS) {
+            model->disks[i].bytes_per_second = 0;
+            model->disks[i].seconds_left = -1;
+        }
+    }
+    return least >= STALL_SECONDS ? (int)least : 0;
+}
+
 bool session_transfer_show(struct session_transfer *transfer, struct screen_model *model)
 {
     pthread_mutex_lock(&transfer->lock);
@@ -264,10 +289,14 @@ bool session_transfer_show(struct session_transfer *transfer, struct screen_mode
     model->disk_count = transfer->disk_count;
     memcpy(model->stage, transfer->stage, sizeof(model->stage));
     memcpy(model->code, transfer->code, sizeof(model->code));
+    int stalled = stalled_seconds(transfer, model);
+    model->problem[0] = '\0';
     if (is_any_connecting(transfer))
         snprintf(model->problem, sizeof(model->problem), "%s", transfer->said);
-    else
-        model->problem[0] = '\0';
+    else if (stalled)
+        snprintf(model->problem, sizeof(model->problem),
+                 "nothing has moved for %d seconds: waiting for the network or the server",
+                 stalled);
     pthread_mutex_unlock(&transfer->lock);
     return atomic_load(&transfer->has_ended);
 }
