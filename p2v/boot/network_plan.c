@@ -223,10 +223,12 @@ enum ip_field {
     IP_FIELDS
 };
 
+/* The kernel's words, and those that dracut has beside them. */
 static bool is_autoconf(const char *word)
 {
-    static const char *const words[] = {"dhcp",  "on",   "any", "both",
-                                        "bootp", "rarp", "off", "none"};
+    static const char *const words[] = {"dhcp",    "on",          "any",  "both",  "bootp",
+                                        "rarp",    "off",         "none", "dhcp6", "auto6",
+                                        "either6", "single-dhcp", "ibft"};
     for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
         if (strcmp(word, words[i]) == 0)
             return true;

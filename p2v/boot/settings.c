@@ -32,7 +32,8 @@ enum kind {
     TEXT,   /* char *, checked */
     LIST,   /* struct boot_names: items separated by commas, each checked */
     REPEAT, /* struct boot_names: one item each time, checked */
-    FLAG,   /* bool: the name alone means yes */
+    CONSOLE,
+    FLAG, /* bool: the name alone means yes */
     MEMORY,
     RATE,
     VCPUS,
@@ -72,7 +73,7 @@ static const struct parameter own_parameters[] = {
     PARAMETER("rehost.shell", FLAG, has_shell, NULL),
     PARAMETER("rehost.then", THEN, then, NULL),
     PARAMETER("ip", REPEAT, ip, settings_check_text),
-    PARAMETER("console", REPEAT, consoles, settings_check_console),
+    PARAMETER("console", CONSOLE, consoles, settings_check_console),
 };
 
 static const struct parameter p2v_parameters[] = {
@@ -175,12 +176,17 @@ static int add_item(const struct parameter *parameter, struct boot_names *names,
     return parameter->check(value, err) == 0 ? settings_names_add(names, value, err) : -1;
 }
 
-/* "ttyS0,115200n8" is the terminal "ttyS0". */
+/*
+ * "ttyS0,115200n8" is the terminal "ttyS0". The kernel takes more than terminals there: what is
+ * none is no mistake.
+ */
 static int add_console(const struct parameter *parameter, struct boot_names *names,
-                       const char *value, struct error *err)
+                       const char *value)
 {
     AUTO_FREE char *terminal = strndup(value, strcspn(value, ","));
-    return terminal ? add_item(parameter, names, terminal, err) : error_set(err, ENOMEM, "memory");
+    if (terminal && parameter->check(terminal, NULL) == 0)
+        settings_names_add(names, terminal, NULL);
+    return 0;
 }
 
 static int set(struct parser *parser, const struct parameter *parameter, const char *name,
@@ -193,9 +199,9 @@ static int set(struct parser *parser, const struct parameter *parameter, const c
     case LIST:
         return settings_names_split(place, value, parameter->check, err);
     case REPEAT:
-        return parameter->check == settings_check_console
-                   ? add_console(parameter, place, value, err)
-                   : add_item(parameter, place, value, err);
+        return add_item(parameter, place, value, err);
+    case CONSOLE:
+        return add_console(parameter, place, value);
     case FLAG:
         return settings_read_flag(value, place, err);
     case MEMORY:
@@ -235,7 +241,7 @@ static int set_named(struct parser *parser, const struct parameter *table, size_
         if (!is_called(&table[i], name))
             continue;
         enum kind kind = table[i].kind;
-        if (!value && kind != FLAG && kind != P2V_TOPOLOGY && kind != NOTHING)
+        if (!value && kind != FLAG && kind != P2V_TOPOLOGY && kind != NOTHING && kind != CONSOLE)
             return error_set(err, EINVAL, "%s needs a value", name);
         const char *meant = value ? value : kind == FLAG ? "1" : "";
         if (set(parser, &table[i], name, meant, err) != 0)
