@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 #include "p2v/agent/snapshot_report.h"
+#include "p2v/agent/snapshot_room.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,12 +22,6 @@
 #define MAX_METADATA_BYTES (64 * MIB)
 #define MAX_STRIPES 128u
 
-/* A snapshot's room: what the volume may change in while it is sent. */
-#define ROOM_PART 5u          /* of the volume */
-#define ROOM_LEAST_PART 100u  /* where the group has little free */
-#define ROOM_BYTES (64 * MIB) /* but not less, */
-#define ROOM_LEAST_BYTES (16 * MIB)
-
 /* A physical volume, as far as it lies on a disk that counts. */
 struct member {
     const char *path, *vg; /* in the report */
@@ -36,17 +31,12 @@ struct member {
     uint64_t extent_bytes, extents;
 };
 
-struct group {
-    const char *vg; /* in the report */
-    uint64_t free_extents, extent_bytes, wanted, least;
-};
-
 struct planning {
     struct snapshot_plan *plan;
     const struct snapshot_machine *machine;
     struct member *members;
     size_t member_count;
-    struct group *groups;
+    struct snapshot_group *groups;
     size_t group_count;
 };
 
@@ -61,11 +51,7 @@ void snapshot_plan_fini(struct snapshot_plan *plan)
     *plan = (struct snapshot_plan){0};
 }
 
-/* The first one is kept: the others may follow from it. */
-static void obstacle(struct snapshot_plan *plan, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void obstacle(struct snapshot_plan *plan, const char *format, ...)
+void snapshot_plan_obstacle(struct snapshot_plan *plan, const char *format, ...)
 {
     char line[sizeof(plan->obstacle)];
     AUTO(text) escaped = {0};
@@ -117,8 +103,8 @@ static int place_member(struct planning *planning, struct member *member, const 
     /* A remainder of less than an extent, and perhaps a second copy of the metadata. */
     add_area(&plan->metadata, member->disk, member->offset + start + data, behind);
     if (start > MAX_METADATA_BYTES || behind > MAX_METADATA_BYTES)
-        obstacle(plan, "%s has %" PRIu64 " bytes outside of its extents", member->path,
-                 max_u64(start, behind));
+        snapshot_plan_obstacle(plan, "%s has %" PRIu64 " bytes outside of its extents",
+                               member->path, max_u64(start, behind));
     member->offset += start;
     return 0;
 }
@@ -353,12 +339,13 @@ static int read_volume(struct planning *planning, const json_t *row, struct erro
         return 0;
     }
     if (attributes[0] != '-' || !is_plain || count == 0) {
-        obstacle(plan, "%s/%s is a volume of another kind than linear or striped (%s, %.1s)", vg,
-                 name, type, attributes);
+        snapshot_plan_obstacle(
+            plan, "%s/%s is a volume of another kind than linear or striped (%s, %.1s)", vg, name,
+            type, attributes);
         return 0;
     }
     if (is_any_indirect(ranges, count)) {
-        obstacle(plan, "%s lies on RAID or encryption", vg);
+        snapshot_plan_obstacle(plan, "%s lies on RAID or encryption", vg);
         return 0;
     }
     note_group(planning, row, vg);
@@ -367,9 +354,9 @@ static int read_volume(struct planning *planning, const json_t *row, struct erro
     return add_parts(planning, row, ranges, count, err);
 }
 
-/* --- room --- */
+/* --- groups --- */
 
-static struct group *find_group(const struct planning *planning, const char *vg)
+static struct snapshot_group *find_group(const struct planning *planning, const char *vg)
 {
     for (size_t i = 0; i < planning->group_count; i++) {
         if (strcmp(planning->groups[i].vg, vg) == 0)
@@ -380,64 +367,13 @@ static struct group *find_group(const struct planning *planning, const char *vg)
 
 static void note_group(struct planning *planning, const json_t *row, const char *vg)
 {
-    struct group group = {.vg = vg};
+    struct snapshot_group group = {.vg = vg};
     if (find_group(planning, vg) ||
         snapshot_report_number(row, "vg_free_count", &group.free_extents, NULL) != 0)
         return;
     planning->groups =
         memory_grow(planning->groups, planning->group_count + 1, sizeof(*planning->groups));
     planning->groups[planning->group_count++] = group;
-}
-
-/* In extents. More than the volume, and what it takes to say where what is, is never needed. */
-static uint64_t room(const struct snapshot_volume *volume, unsigned part, uint64_t least_bytes)
-{
-    uint64_t bytes = max_u64(volume->size_bytes / part, least_bytes);
-    uint64_t most = volume->size_bytes + volume->size_bytes / 64;
-    return div_round_up(min_u64(bytes, most), volume->extent_bytes) + 1;
-}
-
-static void share_room(const struct planning *planning, const struct group *group)
-{
-    struct snapshot_plan *plan = planning->plan;
-    for (size_t i = 0; i < plan->volume_count; i++) {
-        struct snapshot_volume *volume = &plan->volumes[i];
-        if (strcmp(volume->vg, group->vg) != 0)
-            continue;
-        volume->room_extents = room(volume, ROOM_PART, ROOM_BYTES);
-        if (group->wanted <= group->free_extents)
-            continue;
-        /* What each needs at least, and its part of the rest. */
-        uint64_t least = room(volume, ROOM_LEAST_PART, ROOM_LEAST_BYTES);
-        double rest = (double)(group->free_extents - group->least);
-        double more = (double)(volume->room_extents - least);
-        volume->room_extents =
-            least + (uint64_t)(rest * more / (double)(group->wanted - group->least));
-    }
-}
-
-static void find_room(struct planning *planning)
-{
-    struct snapshot_plan *plan = planning->plan;
-    char has[32], needs[32];
-    for (size_t i = 0; i < plan->volume_count; i++) {
-        const struct snapshot_volume *volume = &plan->volumes[i];
-        struct group *group = find_group(planning, volume->vg);
-        if (!group)
-            continue;
-        group->extent_bytes = volume->extent_bytes;
-        group->wanted += room(volume, ROOM_PART, ROOM_BYTES);
-        group->least += room(volume, ROOM_LEAST_PART, ROOM_LEAST_BYTES);
-    }
-    for (size_t i = 0; i < planning->group_count; i++) {
-        const struct group *group = &planning->groups[i];
-        if (group->least <= group->free_extents)
-            share_room(planning, group);
-        else
-            obstacle(plan, "the volume group %s has %s free, and %s would be needed", group->vg,
-                     bytes_format(group->free_extents * group->extent_bytes, has, sizeof(has)),
-                     bytes_format(group->least * group->extent_bytes, needs, sizeof(needs)));
-    }
 }
 
 /* --- */
@@ -482,7 +418,7 @@ static int read_rows(struct planning *planning, const json_t *volumes, const jso
         if (read_volume(planning, row, err) != 0)
             return -1;
     }
-    find_room(planning);
+    snapshot_room_share(planning->plan, planning->groups, planning->group_count);
     return 0;
 }
 
@@ -501,6 +437,6 @@ int snapshot_plan_read(struct snapshot_plan *plan, const char *lvs, const char *
     if (result != 0)
         snapshot_plan_fini(plan);
     else if (plan->volume_count == 0)
-        obstacle(plan, "no logical volume is in use");
+        snapshot_plan_obstacle(plan, "no logical volume is in use");
     return result;
 }
