@@ -106,7 +106,9 @@ static int await(struct init *init, pid_t wanted)
         if (kill(wanted, 0) != 0 && errno == ESRCH)
             return 0;
         wait_for_signal(init, TICK_MS);
-        if (init->is_restart_asked && clock_ms() - init->asked_ms > init->work->patience_ms)
+        bool is_patient =
+            wanted == init->session && clock_ms() - init->asked_ms <= init->work->patience_ms;
+        if (init->is_restart_asked && !is_patient)
             kill(wanted, SIGKILL);
     }
 }
@@ -201,6 +203,8 @@ void init_run(const struct init_work *work)
         init.beside = start(&init, work->beside);
     for (int pause = work->first_pause_ms;;) {
         int64_t start_ms = clock_ms();
+        if (init.is_restart_asked)
+            end_machine(&init, true);
         run_session(&init);
         if (clock_ms() - start_ms >= GOOD_RUN_MS)
             pause = work->first_pause_ms;

@@ -224,6 +224,25 @@ static void test_a_session_that_does_not_end_when_asked_is_killed(void **state)
     assert_in_range(clock_ms() - start_ms, 300, 5000);
 }
 
+static int takes_long(void)
+{
+    kill(1, SIGINT);
+    sleep(60);
+    return 0;
+}
+
+static void test_ctrl_alt_del_before_the_first_session_restarts_at_once(void **state)
+{
+    (void)state;
+    struct init_work work = work_of(switches_off);
+    work.set_up = takes_long;
+    work.patience_ms = 10000;
+    int64_t start_ms = clock_ms();
+    assert_int_equal(run_init(&work), RESTARTED);
+    assert_in_range(clock_ms() - start_ms, 0, 5000);
+    assert_int_equal(shared->sessions, 0);
+}
+
 /* --- terminals --- */
 
 static void check_consoles(const struct fake_machine *machine, const char *active,
@@ -261,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_what_runs_beside_is_started_again_until_it_fails),
         cmocka_unit_test(test_ctrl_alt_del_asks_the_session_to_end_and_restarts),
         cmocka_unit_test(test_a_session_that_does_not_end_when_asked_is_killed),
+        cmocka_unit_test(test_ctrl_alt_del_before_the_first_session_restarts_at_once),
         cmocka_unit_test_setup_teardown(test_consoles_are_those_of_the_kernel, fake_machine_new,
                                         fake_machine_free),
     };
