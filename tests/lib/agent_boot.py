@@ -135,7 +135,7 @@ class Physical(machine.Qemu):
                 raise machine.MachineError("QEMU ended before: %s" % what)
             check(time.monotonic() < deadline, "%s: not within %d s; the serial line:\n%s" %
                   (what, seconds, self.last_words()))
-            self.listen(0.5)
+            self.listen(1)
 
     def last_words(self):
         if self.terminal:
