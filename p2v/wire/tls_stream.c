@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#define COPY_STEP 2048u
 #define WAIT_SLICE_MS 1000 /* a wait looks this often at what else could end it */
 
 /* --- what OpenSSL reads from and writes to; called with the lock held --------------------------
@@ -45,6 +46,18 @@ static int bio_read(BIO *bio, char *to, size_t length, size_t *done)
     return 0;
 }
 
+/*
+ * memcpy, a little at a time: with more than a few KiB it takes to `rep movsb`, which moves them to
+ * an odd place at a third of the speed (AMD Zen 4, glibc 2.36).
+ */
+static void copy_record(uint8_t *to, const uint8_t *from, size_t length)
+{
+    for (size_t part; length > 0; to += part, from += part, length -= part) {
+        part = length < COPY_STEP ? length : COPY_STEP;
+        memcpy(to, from, part);
+    }
+}
+
 static int bio_write(BIO *bio, const char *from, size_t length, size_t *done)
 {
     struct tls *tls = BIO_get_data(bio);
@@ -58,7 +71,7 @@ static int bio_write(BIO *bio, const char *from, size_t length, size_t *done)
         BIO_set_retry_write(bio);
         return 0;
     }
-    memcpy(out->data + out->end, from, length);
+    copy_record(out->data + out->end, (const uint8_t *)from, length);
     out->end += length;
     *done = length;
     return 1;
@@ -281,7 +294,10 @@ static void source_skip(struct source *source, size_t length)
     source->left -= length;
 }
 
-/* The next record's content: in its place when there is enough of it, else gathered in `stage`. */
+/*
+ * The next record's content: in its place when there is enough of it, else gathered in `stage`.
+ * What is large begins with a record of its own, so that the other side finds it as it lies here.
+ */
 static size_t source_next(struct source *source, uint8_t stage[TLS_RECORD_SIZE],
                           const uint8_t **data)
 {
@@ -292,7 +308,8 @@ static size_t source_next(struct source *source, uint8_t stage[TLS_RECORD_SIZE],
         source_skip(source, length);
         return length;
     }
-    while (staged < TLS_RECORD_SIZE && (length = source_part(source, data)) > 0) {
+    while (staged < TLS_RECORD_SIZE && (length = source_part(source, data)) > 0 &&
+           (staged == 0 || length < TLS_RECORD_SIZE)) {
         if (length > TLS_RECORD_SIZE - staged)
             length = TLS_RECORD_SIZE - staged;
         memcpy(stage + staged, *data, length);
