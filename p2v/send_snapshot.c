@@ -4,6 +4,7 @@
  * and gone when it has everything, or when we end.
  */
 #include "base/own.h"
+#include "p2v/agent/inventory_file.h"
 #include "p2v/agent/live_devices.h"
 #include "p2v/copy.h"
 #include "p2v/interrupt.h"
@@ -31,14 +32,18 @@ struct send_snapshots {
 
 /* --- whether --- */
 
-static bool has_mapped(const struct send_disk *disk)
+/* LVM's devices tell so by their names for the device mapper. */
+static bool has_volumes(const struct send_disk *disk)
 {
     struct live_devices devices;
     bool is_any = false;
     if (!live_devices_read("", disk->device.major, disk->device.minor, &devices))
         return false;
-    for (size_t i = 0; i < devices.count; i++)
-        is_any |= text_starts_with(devices.items[i].name, "dm-");
+    for (size_t i = 0; i < devices.count; i++) {
+        AUTO_FREE char *uuid =
+            inventory_text("", "/sys/class/block/%s/dm/uuid", devices.items[i].name);
+        is_any |= text_starts_with(uuid, "LVM-");
+    }
     live_devices_fini(&devices);
     return is_any;
 }
@@ -50,7 +55,7 @@ static bool is_wanted(const struct send *send)
     if (!send_is_any_live(send) || (how && strcmp(how, "no") == 0) || geteuid() != 0)
         return false;
     for (size_t i = 0; i < send->disk_count; i++)
-        is_any |= send->disks[i].live.is_live && has_mapped(&send->disks[i]);
+        is_any |= send->disks[i].live.is_live && has_volumes(&send->disks[i]);
     return is_any;
 }
 

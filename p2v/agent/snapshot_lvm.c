@@ -37,6 +37,8 @@ static int run(const char *const argv[], const char *name, int timeout_ms, struc
     AUTO(text) errors = {0};
     struct child_limits limits = {.timeout_ms = timeout_ms};
     int status = child_run(argv, NULL, out, &errors, &limits, err);
+    if (status < 0 && err && err->errnum == ENOENT)
+        return error_set(err, ENOENT, "%s is needed", argv[0]);
     if (status < 0)
         return -1;
     if (status > 0)
