@@ -20,7 +20,7 @@ static const struct {
 } entries[] = {
     {"rehost", "Rehost: send this machine", ""},
     {"ask", "Rehost: ask before anything is sent", " rehost.confirm"},
-    {"shell", "Rehost: with a shell on the second console", " rehost.shell"},
+    {"shell", "Rehost: with a shell on the third console", " rehost.shell"},
 };
 
 static void add_arguments(struct text *out, const char *command_line, const char *more)

@@ -288,10 +288,14 @@ static int open_output(const struct media_options *options, struct new_file *fil
 int media_make_iso(const struct media_options *options, struct media_result *result,
                    struct error *err)
 {
+    static const struct staging_tool tools[] = {
+        {"xorriso", "xorriso"},     {"grub-mkimage", "grub-common"},
+        {"mkfs.fat", "dosfstools"}, {"mcopy", "mtools"},
+        {"depmod", "kmod"},         {NULL, NULL}};
     AUTO(new_file) file = {.fd = -1, .folder_fd = -1};
     AUTO(media_parts) parts = {0};
     AUTO_FREE char *folder = NULL;
-    if (open_output(options, &file, &folder, err) != 0 ||
+    if (staging_check_tools(tools, err) != 0 || open_output(options, &file, &folder, err) != 0 ||
         media_parts_make(&parts, options, result, err) != 0)
         return -1;
     AUTO_FREE char *path = text_format("%s/%s", folder, file.temporary);

@@ -94,9 +94,10 @@ static int build_tree(struct file_tree *tree, struct kernel *kernel,
                       const struct packages *packages, const struct media_options *options,
                       struct error *err)
 {
+    if (add_agent(tree, options->agent, err) != 0)
+        return -1;
     log_info(options->log, "kernel %s: compressing its modules", kernel->version);
-    if (kernel_add_modules(kernel, tree, options->stop, err) != 0 ||
-        add_agent(tree, options->agent, err) != 0)
+    if (kernel_add_modules(kernel, tree, options->stop, err) != 0)
         return -1;
     return contents_add(tree, packages, &kernel->firmware, err);
 }

@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "p2v/media/boot_menus.h"
 #include "p2v/media/parts.h"
+#include "p2v/media/staging.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,6 +98,7 @@ static int make_folder(const char *path, const struct media_options *options,
 int media_make_pxe(const struct media_options *options, struct media_result *result,
                    struct error *err)
 {
+    static const struct staging_tool tools[] = {{"depmod", "kmod"}, {NULL, NULL}};
     AUTO(media_parts) parts = {0};
     AUTO_FREE char *path = text_copy(options->output);
     struct stat there;
@@ -105,7 +107,8 @@ int media_make_pxe(const struct media_options *options, struct media_result *res
     bool is_there = lstat(path, &there) == 0;
     if (is_there && !options->is_forced)
         return error_set(err, 0, "%s exists already (--force replaces the files in it)", path);
-    if ((options->base_url && boot_menus_check_url(options->base_url, err) != 0) ||
+    if (staging_check_tools(tools, err) != 0 ||
+        (options->base_url && boot_menus_check_url(options->base_url, err) != 0) ||
         media_parts_make(&parts, options, result, err) != 0)
         return -1;
     return is_there ? fill_folder(path, options, &parts, err)

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,13 +96,42 @@ static const char *last_line(struct text *complaints)
     return newline ? newline + 1 : text;
 }
 
+/* Not everybody has the folders of the system's programs in PATH. Caller frees. */
+static char *search_path(void)
+{
+    const char *path = getenv("PATH");
+    return text_format("%s:/usr/sbin:/sbin", path && *path ? path : "/usr/bin:/bin");
+}
+
+static bool is_installed(const char *program)
+{
+    AUTO_FREE char *path = search_path();
+    char *save = NULL;
+    for (char *folder = strtok_r(path, ":", &save); folder; folder = strtok_r(NULL, ":", &save)) {
+        AUTO_FREE char *file = text_format("%s/%s", folder, program);
+        if (access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+int staging_check_tools(const struct staging_tool *tools, struct error *err)
+{
+    for (; tools->program; tools++) {
+        if (!is_installed(tools->program))
+            return error_set(err, 0, "%s is not installed: apt-get install %s", tools->program,
+                             tools->package);
+    }
+    return 0;
+}
+
 int staging_run(const struct staging *staging, const char *const argv[], const char *package,
                 struct error *err)
 {
     const struct child_limits limits = {.timeout_ms = TOOL_TIMEOUT_MS};
-    const char *path = getenv("PATH");
+    AUTO_FREE char *path = search_path();
     AUTO_FREE char *date = text_format("SOURCE_DATE_EPOCH=%llu", (unsigned long long)staging->date);
-    AUTO_FREE char *search = text_format("PATH=%s:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
+    AUTO_FREE char *search = text_format("PATH=%s", path);
     const char *command[MAX_ARGUMENTS] = {"env", "TZ=UTC", "LC_ALL=C", "MTOOLS_SKIP_CHECK=1"};
     size_t count = 4;
     command[count++] = date;

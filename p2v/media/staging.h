@@ -26,6 +26,14 @@ char *staging_path(const struct staging *staging, const char *name);
 int staging_write(const struct staging *staging, const char *name, const void *data, size_t length,
                   struct error *err);
 
+/* A program of this machine's, and the package that has it. */
+struct staging_tool {
+    const char *program, *package;
+};
+
+/* An error that says what to install when one is not there; ends with {NULL}. Before long work. */
+int staging_check_tools(const struct staging_tool *tools, struct error *err);
+
 /*
  * Runs a program of this machine's with a fixed date and time zone; `package` is what to install
  * when it is not there. argv ends with NULL.
