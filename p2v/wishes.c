@@ -37,8 +37,8 @@ int wishes_set_memory(struct wishes *wishes, uint64_t bytes, struct error *err)
 
 int wishes_set_vcpus(struct wishes *wishes, unsigned count, struct error *err)
 {
-    if (count < 1 || count > GUEST_MAX_CPUS)
-        return error_set(err, 0, "%u virtual CPUs: they must be 1 to %u", count, GUEST_MAX_CPUS);
+    if (count < 1 || count > WISHES_MAX_VCPUS)
+        return error_set(err, 0, "%u virtual CPUs: they must be 1 to %u", count, WISHES_MAX_VCPUS);
     wishes->vcpus = count;
     return 0;
 }

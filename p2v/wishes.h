@@ -18,6 +18,7 @@
 
 /* Nothing that we convert starts with less. */
 #define WISHES_MIN_MEMORY ((uint64_t)16 << 20)
+#define WISHES_MAX_VCPUS 512u /* of one socket: docs/guest.md */
 #define WISHES_MAX_NETWORK 63 /* bytes of a network's name */
 
 struct wished_network {

@@ -91,9 +91,25 @@ static void test_what_cannot_be_asked_for_is_named(void **state)
     assert_int_equal(wishes_set_memory(&wishes, 15 * MIB, &err), -1);
     assert_int_equal(wishes_set_memory(&wishes, GUEST_MAX_MEMORY + 1, &err), -1);
     assert_int_equal(wishes_set_vcpus(&wishes, 0, &err), -1);
-    assert_int_equal(wishes_set_vcpus(&wishes, GUEST_MAX_CPUS + 1, &err), -1);
+    assert_int_equal(wishes_set_vcpus(&wishes, WISHES_MAX_VCPUS + 1, &err), -1);
     assert_int_equal(wishes.memory_bytes, 0);
     assert_int_equal(wishes.vcpus, 0);
+}
+
+/* Else the machine would be received, and then not be described. */
+static void test_the_most_that_can_be_asked_for_is_a_valid_guest(void **state)
+{
+    (void)state;
+    struct wishes wishes = {.memory_bytes = 0};
+    struct error err = {0};
+    struct guest *guest = guest_new("web");
+    assert_int_equal(wishes_set_memory(&wishes, GUEST_MAX_MEMORY, &err), 0);
+    assert_int_equal(wishes_set_vcpus(&wishes, WISHES_MAX_VCPUS, &err), 0);
+    guest->memory_bytes = wishes.memory_bytes;
+    guest->cores = wishes.vcpus;
+    if (guest_validate(guest, false, &err) != 0)
+        fail_msg("%s", err.text);
+    guest_free(guest);
 }
 
 /* --- from agents --- */
@@ -257,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_wishes_travel_as_json),
         cmocka_unit_test(test_no_wish_is_no_json),
         cmocka_unit_test(test_what_cannot_be_asked_for_is_named),
+        cmocka_unit_test(test_the_most_that_can_be_asked_for_is_a_valid_guest),
         cmocka_unit_test(test_wishes_that_make_no_sense_are_left_out),
         cmocka_unit_test(test_more_wishes_than_a_guest_has_interfaces_are_not_looked_at),
         cmocka_unit_test(test_wished_network_goes_to_the_interface_that_the_agent_meant),
