@@ -64,9 +64,13 @@ static bool is_named(const char *root, const struct machine_disk *disk, const ch
     if ((disk->serial[0] && !strcmp(name, disk->serial)) ||
         (disk->wwn[0] && !strcmp(name, disk->wwn)))
         return true;
-    const char *prefix = name[0] == '/' ? "" : "/dev/disk/by-id/";
-    AUTO_FREE char *target = inventory_link(root, "%s%s", prefix, name);
-    return strcmp(target, disk->path) == 0;
+    static const char *const folders[] = {"", "/dev/", "/dev/disk/by-id/"};
+    for (size_t i = name[0] == '/' ? 0 : 1; i < (name[0] == '/' ? 1 : ARRAY_LENGTH(folders)); i++) {
+        AUTO_FREE char *target = inventory_link(root, "%s%s", folders[i], name);
+        if (strcmp(target, disk->path) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void choose(const char *root, const struct boot_settings *settings, struct boot_disk *disk)

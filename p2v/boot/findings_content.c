@@ -105,6 +105,11 @@ static void tell_volume(struct looking *looking, const struct block_source *sour
                         "%s: a hibernated system: start it and shut it down for good first, or the "
                         "copy wakes up on other hardware",
                         where);
+    else if (strcmp(probe->type, "ntfs") == 0 && findings_is_ntfs_hibernated(source))
+        findings_notice(looking->findings, BOOT_NOTICE_WARNING,
+                        "%s: Windows sleeps there (hibernated, or Fast Startup): start it and shut "
+                        "it down for good (shutdown /s /t 0), or the copy may not start",
+                        where);
     else if (probe->is_ambiguous)
         findings_notice(looking->findings, BOOT_NOTICE_WARNING,
                         "%s: several kinds of content claim it: all of it is copied", where);

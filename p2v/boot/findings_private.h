@@ -65,6 +65,11 @@ enum findings_luks {
 };
 enum findings_luks findings_luks(const struct block_source *volume);
 
+/* --- findings_ntfs.c --- */
+
+/* A Windows sleeps on it, as after every shutdown with Fast Startup. */
+bool findings_is_ntfs_hibernated(const struct block_source *volume);
+
 /* --- findings_hardware.c --- */
 
 /* Controllers and network cards that nothing drives, and disks that firmware hides. */

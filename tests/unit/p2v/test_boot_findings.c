@@ -71,20 +71,10 @@ static void write_at(struct finding *finding, char letter, uint64_t offset, cons
     assert_int_equal(fclose(file), 0);
 }
 
-/* A real tool on the disk's file, which it gets as its last word. Skips where there is none. */
-static void make(struct finding *finding, char letter, const char *const words[])
+/* Skips where there is no such tool. */
+static void run(const char *const argv[])
 {
-    char path[PATH_MAX];
-    const char *argv[32];
-    size_t count = 0;
     int status;
-    fake_format(path, sizeof(path), "%s/dev/sd%c", finding->machine->root, letter);
-    while (words[count]) {
-        argv[count] = words[count];
-        count++;
-    }
-    argv[count++] = path;
-    argv[count] = NULL;
     pid_t pid = fork();
     if (pid == 0) {
         if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
@@ -99,6 +89,22 @@ static void make(struct finding *finding, char letter, const char *const words[]
         skip();
     }
     assert_int_equal(status, 0);
+}
+
+/* A real tool on the disk's file, which it gets as its last word. */
+static void make(struct finding *finding, char letter, const char *const words[])
+{
+    char path[PATH_MAX];
+    const char *argv[32];
+    size_t count = 0;
+    fake_format(path, sizeof(path), "%s/dev/sd%c", finding->machine->root, letter);
+    while (words[count]) {
+        argv[count] = words[count];
+        count++;
+    }
+    argv[count++] = path;
+    argv[count] = NULL;
+    run(argv);
 }
 #define MAKE(finding, letter, ...) make(finding, letter, (const char *const[]){__VA_ARGS__, NULL})
 
@@ -184,6 +190,7 @@ static void test_findings_takes_exactly_the_disks_that_were_named(void **state)
     name_disk(finding, "SER-B");
     name_disk(finding, "naa.5000c500a1b2c3d4");
     name_disk(finding, "ata-Disk_D");
+    name_disk(finding, "disk/by-id/ata-Disk_D");
     name_disk(finding, "sde");
     assert_int_equal(look(finding), 0);
     for (size_t i = 0; i < 5; i++)
@@ -258,6 +265,51 @@ static void test_findings_warns_of_a_hibernated_system(void **state)
     const struct boot_notice *notice = find_notice(finding, "sda: a hibernated system");
     assert_non_null(notice);
     assert_int_equal(notice->kind, BOOT_NOTICE_WARNING);
+}
+
+/* `start` are the first bytes of hiberfil.sys, one of so many files in the root folder. */
+static void put_windows(struct finding *finding, const char *start, size_t files)
+{
+    char source[PATH_MAX], disk[PATH_MAX];
+    static char content_of_file[100000];
+    memcpy(content_of_file, start, strlen(start));
+    fake_bytes(finding->machine, "hiberfil", content_of_file, sizeof(content_of_file));
+    fake_format(source, sizeof(source), "%s/hiberfil", finding->machine->root);
+    fake_format(disk, sizeof(disk), "%s/dev/sda", finding->machine->root);
+    MAKE(finding, 'a', "mkfs.ntfs", "-q", "-F", "-f", "-L", "Windows");
+    for (size_t i = 0; i < files; i++) {
+        char name[256];
+        fake_format(name, sizeof(name), "%0200zu fills the folder", i);
+        run((const char *const[]){"ntfscp", "-f", "-q", disk, "/dev/null", name, NULL});
+    }
+    run((const char *const[]){"ntfscp", "-f", "-q", disk, source, "HiberFil.sys", NULL});
+}
+
+static void test_findings_warns_of_a_windows_that_sleeps(void **state)
+{
+    struct finding *finding = *state;
+    add_disk(finding, 'a', 8 * MIB);
+    put_windows(finding, "HIBR", 0);
+    assert_string_equal(content(finding, 0), "NTFS 'Windows'");
+    assert_non_null(find_notice(finding, "sda: Windows sleeps there"));
+}
+
+static void test_findings_finds_the_sleeping_windows_in_a_large_root_folder(void **state)
+{
+    struct finding *finding = *state;
+    add_disk(finding, 'a', 8 * MIB);
+    put_windows(finding, "hibr", 24); /* an index of several blocks, attributes elsewhere */
+    content(finding, 0);
+    assert_non_null(find_notice(finding, "sda: Windows sleeps there"));
+}
+
+static void test_findings_says_nothing_of_a_windows_that_was_shut_down(void **state)
+{
+    struct finding *finding = *state;
+    add_disk(finding, 'a', 8 * MIB);
+    put_windows(finding, "wake", 0);
+    content(finding, 0);
+    assert_null(find_notice(finding, "Windows sleeps there"));
 }
 
 /* --- LUKS --- */
@@ -535,6 +587,9 @@ int main(void)
         TEST(test_findings_names_file_systems_with_their_labels),
         TEST(test_findings_lists_the_partitions_of_a_table),
         TEST(test_findings_warns_of_a_hibernated_system),
+        TEST(test_findings_warns_of_a_windows_that_sleeps),
+        TEST(test_findings_finds_the_sleeping_windows_in_a_large_root_folder),
+        TEST(test_findings_says_nothing_of_a_windows_that_was_shut_down),
         TEST(test_findings_tells_of_luks_by_the_real_tool),
         cmocka_unit_test(test_findings_knows_what_only_the_tpm_opens),
         cmocka_unit_test(test_findings_survives_a_luks_header_that_lies),
