@@ -87,7 +87,7 @@ static void tell_firmware_raid(struct looking *looking, const struct probe *prob
 {
     findings_notice(looking->findings, BOOT_NOTICE_WARNING,
                     "%s: member of a RAID made by the firmware (%.*s): each of its disks is copied "
-                    "by itself; better break the RAID up or copy its system from inside",
+                    "by itself; better run 'rehost send' on the system that uses it",
                     where, (int)(strlen(probe->type) - strlen("_raid_member")), probe->type);
 }
 

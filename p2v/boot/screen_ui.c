@@ -230,12 +230,24 @@ static bool is_token(const char *token)
            (strlen(token) == WIRE_TOKEN_LENGTH && strspn(token, letters) == WIRE_TOKEN_LENGTH);
 }
 
+/* As the server takes it; none: it chooses one. */
+static bool is_name(const char *name)
+{
+    for (const char *at = name; *at; at++) {
+        if (!isalnum((unsigned char)*at) && (at == name || !strchr("._-", *at)))
+            return false;
+    }
+    return true;
+}
+
 static enum screen_act submit_form(struct screen_ui *ui, const struct screen_model *model,
                                    struct screen_answer *answer)
 {
     struct screen_form *form = &answer->form;
     if (!ui->server[0])
         return refuse(ui, model, SCREEN_ITEM_SERVER, "Type the server's name or address first.");
+    if (!is_name(ui->name))
+        return refuse(ui, model, SCREEN_ITEM_NAME, "A name has letters, digits, '.', '_' and '-'.");
     if (!is_token(ui->token))
         return refuse(ui, model, SCREEN_ITEM_TOKEN,
                       "A token is 26 of A to Z and 2 to 7; leave it empty if you have none.");

@@ -30,15 +30,21 @@ static void say_how_far(struct session *session, double *said)
     }
 }
 
+/* The network's words say more; but what it finds odd may well do. */
+static void explain_problem(struct screen_model *model)
+{
+    const struct boot_network_state *network = &model->network;
+    if (network->problem[0] && (model->problem[0] || !network->is_up))
+        snprintf(model->problem, sizeof(model->problem), "%s", network->problem);
+}
+
 /* Until it has ended, or a person ends it. */
 static enum screen_act watch(struct session *session, struct session_transfer *transfer)
 {
     double said = clock_seconds();
     while (!session_transfer_show(transfer, &session->model)) {
         say_how_far(session, &said);
-        if (session->model.network.problem[0])
-            snprintf(session->model.problem, sizeof(session->model.problem), "%s",
-                     session->model.network.problem);
+        explain_problem(&session->model);
         enum screen_act act = session_wait(session, session->parts->tick_ms);
         if (act == SCREEN_POWER_OFF || act == SCREEN_RESTART)
             return act;

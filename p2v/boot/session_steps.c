@@ -24,8 +24,9 @@ static void set_stage(struct session *session, const char *text)
 
 static void set_problem(struct session *session, const char *text)
 {
+    bool is_new = text[0] && strncmp(session->model.problem, text, 299) != 0;
     snprintf(session->model.problem, sizeof(session->model.problem), "%.299s", text);
-    if (text[0])
+    if (is_new)
         log_info(&session->log.log, "%s", text);
 }
 

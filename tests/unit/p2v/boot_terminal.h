@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -75,6 +76,17 @@ static inline size_t boot_terminal_count(struct boot_terminal *terminal, const c
         at += word;
     }
     return count;
+}
+
+/* Whether the words were drawn after the first time that others were. */
+static inline bool boot_terminal_has_since(struct boot_terminal *terminal, const char *others,
+                                           const char *words)
+{
+    size_t length = atomic_load(&terminal->length);
+    const char *end = terminal->seen + length;
+    const char *at = memmem(terminal->seen, length, others, strlen(others));
+    assert_non_null(at);
+    return memmem(at, (size_t)(end - at), words, strlen(words)) != NULL;
 }
 
 static inline void boot_terminal_await(struct boot_terminal *terminal, const char *words)

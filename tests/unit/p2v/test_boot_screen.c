@@ -287,6 +287,12 @@ static void test_screen_form_does_not_go_on_without_a_server_or_with_half_a_toke
     assert_true(is_shown(&pages, "! Type the server's name or address first."));
     type(&pages, "conv");
     key(&pages, SCREEN_KEY_DOWN);
+    type(&pages, "web/01");
+    for (int i = 0; i < 3; i++)
+        key(&pages, SCREEN_KEY_DOWN);
+    assert_int_equal(key(&pages, SCREEN_KEY_ENTER), SCREEN_NOTHING);
+    assert_true(is_shown(&pages, "! A name has letters"));
+    key(&pages, SCREEN_KEY_CLEAR);
     key(&pages, SCREEN_KEY_DOWN);
     type(&pages, "abc");
     key(&pages, SCREEN_KEY_DOWN);

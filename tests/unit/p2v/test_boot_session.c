@@ -113,7 +113,7 @@ static void play_network_state(struct boot_network *network, struct boot_network
     *state = (struct boot_network_state){.count = 1, .is_up = atomic_load(&play.is_network_up)};
     snprintf(state->links[0].name, sizeof(state->links[0].name), "eno1");
     snprintf(state->problem, sizeof(state->problem), "%s",
-             state->is_up ? "" : "eno1: no cable: plug one in");
+             state->is_up ? "no default route: only here" : "eno1: no cable: plug one in");
 }
 
 static int play_network_change(struct boot_network *network, const struct boot_net_plan *plan,
@@ -448,6 +448,10 @@ static void test_session_stops_sending_when_it_is_powered_off(void **state)
     start(stage, KNOWN);
     await_sends(1);
     boot_terminal_await(stage->terminal, "safe to  40 %");
+    usleep(50000);
+    assert_false(boot_terminal_has_since(stage->terminal, "Copying to", "no default route"));
+    atomic_store(&play.is_network_up, false);
+    boot_terminal_await(stage->terminal, "eno1: no cable: plug one in");
     boot_terminal_type(stage->terminal, "\r");
     boot_terminal_await(stage->terminal, "The copy is not complete.");
     boot_terminal_type(stage->terminal, "y");
