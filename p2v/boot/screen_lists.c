@@ -138,7 +138,7 @@ static void add_figures(const struct screen_disk *disk, struct text *line)
 {
     const struct sender_progress *now = &disk->progress;
     char first[32], second[32];
-    if (now->phase == SENDER_SENDING) {
+    if (now->phase == SENDER_SENDING && disk->bytes_per_second >= 1) {
         text_addf(line, "%s/s, %s left", bytes_format((uint64_t)disk->bytes_per_second, first, 32),
                   progress_format_time(disk->seconds_left, second, sizeof(second)));
     }
