@@ -53,7 +53,6 @@ CONTROLLERS = {  # what carries the disks, and one of them
     "ahci": ([], "ide-hd,bus=ide.%d"),
     "nvme": ([], "nvme,addr=0x%x"),
     "megasas": (["-device", "megasas,id=hba"], "scsi-hd,bus=hba.0,scsi-id=%d"),
-    "mptsas1068": (["-device", "mptsas1068,id=hba"], "scsi-hd,bus=hba.0,scsi-id=%d"),
     "lsi53c895a": (["-device", "lsi53c895a,id=hba"], "scsi-hd,bus=hba.0,scsi-id=%d"),
 }
 
@@ -249,18 +248,13 @@ def sent_bytes(server):
     return sum(d["done_bytes"] for m in machines(server).values() for d in m["disks"])
 
 
-def wait_connected(physical, server, seconds=300):
-    """Seconds from switching on until the server has a machine; its name."""
-    name = physical.until("the machine is connected", lambda: next(iter(machines(server)), None),
-                          seconds)
-    took = time.monotonic() - physical.started
-    say("connected after %.1f s, as %s" % (took, name))
-    return name, took
-
-
 def send_itself(physical, server, seconds):
-    """From the switch to the end, and nothing written on the way."""
-    name, _ = wait_connected(physical, server)
+    """From the switch to the end, and nothing written on the way: the name and the server's row of
+    a machine that is new."""
+    known = set(machines(server))
+    name = physical.until("the machine is connected",
+                          lambda: next(iter(set(machines(server)) - known), None), 300)
+    say("connected after %.1f s, as %s" % (time.monotonic() - physical.started, name))
     physical.until("the machine powers itself off", physical.is_off, seconds)
     row = machines(server)[name]
     say("the server: %s: %s" % (row["state"], row["text"]))

@@ -70,7 +70,7 @@ def test_bios(folder):
     with web_server(folder) as port:
         send_over_network(
             folder, Disk(folder, "disk.img", 24, 3),
-            lambda server: make_pxe(folder, server, "--url", "http://%s:%d/tftp" % (HOST, port)))
+            lambda server: make_pxe(folder, server, "--base-url", "http://%s:%d/tftp" % (HOST, port)))
 
 
 TESTS = {"uefi": test_uefi, "bios": test_bios}
