@@ -46,7 +46,7 @@ static void take_inet6(const char *line, struct boot_network_state *state)
         bits > 128)
         return;
     struct boot_link *link = find_link(state, name);
-    if (!link || link->address[0])
+    if (!link || !link->has_carrier || link->address[0])
         return;
     for (size_t i = 0; i < sizeof(bytes); i++) {
         const char pair[3] = {digits[2 * i], digits[2 * i + 1], '\0'};

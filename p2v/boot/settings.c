@@ -29,8 +29,9 @@ struct parser {
 };
 
 enum kind {
-    TEXT,   /* char *, checked */
-    LIST,   /* struct boot_names: items separated by commas, each checked */
+    TEXT, /* char *, checked */
+    LIST, /* struct boot_names: items separated by commas, each checked */
+    NETWORKS,
     REPEAT, /* struct boot_names: one item each time, checked */
     CONSOLE,
     FLAG, /* bool: the name alone means yes */
@@ -65,7 +66,7 @@ static const struct parameter own_parameters[] = {
     PARAMETER("rehost.limit", RATE, limit_bytes_per_second, NULL),
     PARAMETER("rehost.disks", LIST, disks, settings_check_disk),
     PARAMETER("rehost.external", FLAG, has_external, NULL),
-    PARAMETER("rehost.networks", LIST, networks, settings_check_network),
+    PARAMETER("rehost.networks", NETWORKS, networks, settings_check_network),
     PARAMETER("rehost.memory", MEMORY, memory_bytes, NULL),
     PARAMETER("rehost.vcpus", VCPUS, vcpus, NULL),
     PARAMETER("rehost.net", REPEAT, net, settings_check_text),
@@ -88,8 +89,8 @@ static const struct parameter p2v_parameters[] = {
     {"p2v.vcpu.phys_topo", P2V_TOPOLOGY, 0, NULL},
     PARAMETER("p2v.memory", MEMORY, memory_bytes, NULL),
     PARAMETER("p2v.disks", LIST, disks, settings_check_disk),
-    PARAMETER("p2v.network", LIST, networks, settings_check_network),
-    PARAMETER("p2v.network_map", LIST, networks, settings_check_network),
+    PARAMETER("p2v.network", NETWORKS, networks, settings_check_network),
+    PARAMETER("p2v.network_map", NETWORKS, networks, settings_check_network),
     {"p2v.post", P2V_POST, 0, NULL},
     /* The way there is another one, and the machine's own hardware is known from its inventory. */
     {"p2v.username", NOTHING, 0, NULL},
@@ -198,6 +199,10 @@ static int set(struct parser *parser, const struct parameter *parameter, const c
         return set_text(parameter, place, value, err);
     case LIST:
         return settings_names_split(place, value, parameter->check, err);
+    case NETWORKS:
+        return settings_names_split(place, value, parameter->check, err) == 0
+                   ? settings_check_networks(place, err)
+                   : -1;
     case REPEAT:
         return add_item(parameter, place, value, err);
     case CONSOLE:

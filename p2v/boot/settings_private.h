@@ -24,6 +24,9 @@ int settings_read_vcpus(const char *value, unsigned *count, struct error *err);
 int settings_read_flag(const char *value, bool *flag, struct error *err);
 int settings_read_then(const char *value, enum boot_then *then, struct error *err);
 
+/* All of them together: none is told twice. */
+int settings_check_networks(const struct boot_names *networks, struct error *err);
+
 /* Replaces *place with a copy; the old text is wiped. "" is none. */
 void settings_replace(char **place, const char *value);
 

@@ -11,6 +11,7 @@
 #include "p2v/options.h"
 #include "p2v/server/token_text.h"
 #include "p2v/wire/link.h"
+#include "p2v/wishes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,6 @@
 #define MAX_TEXT 255
 #define MAX_NAME 63
 #define MAX_INTERFACE 15
-#define MIN_MEMORY (16 * MIB)
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -124,7 +124,7 @@ int settings_check_console(const char *value, struct error *err)
 int settings_read_memory(const char *value, uint64_t *bytes, struct error *err)
 {
     *bytes = 0;
-    if (value[0] && (!option_parse_size(value, bytes) || *bytes < MIN_MEMORY ||
+    if (value[0] && (!option_parse_size(value, bytes) || *bytes < WISHES_MIN_MEMORY ||
                      *bytes > GUEST_MAX_MEMORY || *bytes % MIB != 0))
         return error_set(err, EINVAL, "'%.80s' is no size of memory (as 2048M or 2G)", value);
     return 0;
@@ -141,8 +141,9 @@ int settings_read_rate(const char *value, uint64_t *bytes_per_second, struct err
 int settings_read_vcpus(const char *value, unsigned *count, struct error *err)
 {
     unsigned long number = is_made_of(value, DIGITS, 5) ? strtoul(value, NULL, 10) : 0;
-    if (value[0] && (number == 0 || number > GUEST_MAX_CPUS))
-        return error_set(err, EINVAL, "'%.80s' is not a number of 1 to %u", value, GUEST_MAX_CPUS);
+    if (value[0] && (number == 0 || number > WISHES_MAX_VCPUS))
+        return error_set(err, EINVAL, "'%.80s' is not a number of 1 to %u", value,
+                         WISHES_MAX_VCPUS);
     *count = (unsigned)number;
     return 0;
 }
@@ -180,6 +181,16 @@ int settings_read_then(const char *value, enum boot_then *then, struct error *er
     if (value[0] == '\0')
         return 0;
     return error_set(err, EINVAL, "'%.80s' is not poweroff, reboot or wait", value);
+}
+
+int settings_check_networks(const struct boot_names *networks, struct error *err)
+{
+    struct wishes wishes = {0};
+    for (size_t i = 0; i < networks->count; i++) {
+        if (wishes_add_network(&wishes, networks->items[i], err) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* --- owned texts --- */

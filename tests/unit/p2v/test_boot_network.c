@@ -461,6 +461,11 @@ static void test_the_kernels_own_addresses_and_routes_are_seen(void **state)
     struct fake_machine *machine = *state;
     struct boot_network_state said = {.count = 1, .links = {{.name = "eno1"}}};
     fake_file(machine, "proc/net/if_inet6",
+              "20010db8000000005054000000000002 02 40 00 00     eno1\n");
+    network_read_kernel(machine->root, &said);
+    assert_string_equal(said.links[0].address, ""); /* no cable */
+    said.links[0].has_carrier = true;
+    fake_file(machine, "proc/net/if_inet6",
               "00000000000000000000000000000001 01 80 10 80       lo\n"
               "fe800000000000005054000000000001 02 40 20 80     eno1\n"
               "20010db8000000005054000000000001 02 40 00 40     eno1\n"

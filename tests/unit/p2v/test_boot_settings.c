@@ -171,6 +171,7 @@ static void test_networks_name_an_interface_or_all(void **state)
     check_refused("rehost.networks=:wired", "rehost.networks");
     check_refused("rehost.networks=an-interface-too-long:wired", "rehost.networks");
     check_refused("rehost.networks=eth0:a/b", "rehost.networks");
+    check_refused("rehost.networks=eth0:wired,eth0:other", "rehost.networks");
 }
 
 static void test_memory_is_a_size_in_whole_mebibytes(void **state)
@@ -193,7 +194,7 @@ static void test_vcpus_are_a_number(void **state)
     assert_int_equal(settings.vcpus, 12);
     check_refused("rehost.vcpus=0", "rehost.vcpus");
     check_refused("rehost.vcpus=-1", "rehost.vcpus");
-    check_refused("rehost.vcpus=4097", "rehost.vcpus");
+    check_refused("rehost.vcpus=513", "rehost.vcpus");
     check_refused("rehost.vcpus=99999999999999999999", "rehost.vcpus");
 }
 
