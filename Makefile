@@ -124,7 +124,7 @@ build/fuzzer/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES)
 deps: ## install what is missing (Debian packages, by apt)
 	@tests/deps
 
-demo: deps ## make the disk of a simulated server, convert it, boot the copy
+demo: deps ## a simulated server boots the agent's ISO and sends itself; its copy is booted
 	@$(MAKE) --no-print-directory all
 	@tests/demo
 
