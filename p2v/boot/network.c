@@ -26,7 +26,9 @@
 #define TURN_MS 200
 #define FLAP_MS 1000 /* a link that comes back within this time was not unplugged */
 #define FIRST_METRIC 100
-#define FREE_PLACE "-" /* no interface's name */
+#define SILENCE_MS 5000 /* nobody answers behind a link */
+#define REST_MS 60000   /* then it is left alone for so long, if there is another */
+#define FREE_PLACE "-"  /* no interface's name */
 
 struct boot_network {
     /* Of the thread alone. */
@@ -169,13 +171,44 @@ static void note_carrier(struct network_port *port, const struct network_link *l
     port->has_carrier = has_carrier;
 }
 
+static bool has_another_address(const struct boot_network *network, const struct network_port *port)
+{
+    for (size_t i = 0; i < network->port_count; i++) {
+        const struct network_port *other = &network->ports[i];
+        if (other != port && other->has_carrier && other->address.address[0])
+            return true;
+    }
+    return false;
+}
+
+static void note_silence(struct boot_network *network, struct network_port *port)
+{
+    int64_t now_ms = clock_ms();
+    if (!port->has_carrier)
+        port->rest_ms = 0;
+    if (!port->address.address[0] ||
+        !network_port_is_silent(network->root, port, network->plan.server)) {
+        port->silent_ms = 0;
+        return;
+    }
+    if (port->silent_ms == 0)
+        port->silent_ms = now_ms;
+    if (now_ms - port->silent_ms < SILENCE_MS || !has_another_address(network, port))
+        return;
+    log_info(network->tools.log, "%s: nobody answers behind it: another link is used", port->name);
+    network_port_withdraw(port, &network->tools);
+    port->silent_ms = 0;
+    port->rest_ms = now_ms + REST_MS;
+}
+
 static void agree(struct boot_network *network, struct network_port *port,
                   const struct boot_net_entry *entry)
 {
     bool is_other = entry && memcmp(&port->entry, entry, sizeof(*entry)) != 0;
     if (port->is_configured && (!entry || is_other || !port->has_carrier))
         network_port_withdraw(port, &network->tools);
-    if (!port->is_configured && entry && port->has_carrier)
+    note_silence(network, port);
+    if (!port->is_configured && entry && port->has_carrier && clock_ms() >= port->rest_ms)
         network_port_configure(port, entry, &network->tools);
     network_port_poll(port, &network->tools);
 }
@@ -261,6 +294,8 @@ static void describe(const struct boot_network *network, const struct network_po
     else if (!port->has_carrier)
         snprintf(link->state, sizeof(link->state), "%s",
                  network_is_new(port, clock_ms()) ? "coming up" : "no cable");
+    else if (clock_ms() < port->rest_ms)
+        snprintf(link->state, sizeof(link->state), "nobody answers");
     else if (address->address[0])
         snprintf(link->state, sizeof(link->state), "%.50s%s", address->address,
                  is_dhcp ? " by DHCP" : "");

@@ -79,6 +79,8 @@ struct network_port {
     int64_t asking_ms;            /* since when */
     int64_t client_ms;            /* when udhcpc was started last */
     unsigned metric;
+    int64_t silent_ms; /* since when nobody answers behind it; 0: somebody does */
+    int64_t rest_ms;   /* not used until then */
 };
 
 struct network_tools {
@@ -97,6 +99,9 @@ void network_port_withdraw(struct network_port *port, const struct network_tools
 
 /* It was just switched on: no cable is to be seen yet. */
 bool network_is_new(const struct network_port *port, int64_t now_ms);
+
+/* The kernel asks for the gateway, or for whoever there is, and nobody answers. */
+bool network_port_is_silent(const char *root, const struct network_port *port, const char *server);
 
 /* Ends this process's TCP connections that have the address; see network_cut.c. */
 void network_cut_connections(const char *host_address);

@@ -177,7 +177,7 @@ class Agent:
         for reader in self.readers:
             reader.join()
         if kind:
-            say("state: %s" % json.dumps(self.state), "".join(self.log))
+            say("state: %s\n%s" % (json.dumps(self.state), "".join(self.log)))
 
     def address(self, port):
         return self.state["links"].get(port, {}).get("address", "")
@@ -289,12 +289,36 @@ def test_silent_server(folder):
             check(agent.state["problem"] == "", agent.state["problem"])
 
 
+def test_dead_end(folder):
+    """A cable that is pulled behind the next switch: the link stays up and leads nowhere."""
+    with Machine(folder) as machine, Agent(machine, "rehost.server=" + ROUTER) as agent:
+        machine.plug("eno1")
+        machine.plug("eno2")
+        agent.wait_for_address("eno1", "192.0.2.1")
+        agent.wait_for_address("eno2", "192.0.2.1")
+        machine.check_reachable()
+        machine.ip(1, "link", "set", "to-eno1", "nomaster")
+        machine.ip(1, "link", "set", "to-eno1", "arp", "off")
+        machine.ip(0, "neigh", "flush", "dev", "eno1")
+
+        def is_given_up():
+            subprocess.run([*machine.inside(0), "python3", "-c",
+                            "import socket; socket.create_connection(('%s', 9), 1)" % ROUTER],
+                           check=False, stderr=subprocess.DEVNULL)
+            return machine.addresses("eno1") == []
+
+        wait_for("eno1 to be given up", is_given_up, 30)
+        check(agent.state["links"]["eno1"]["carrier"], "it had a cable")
+        machine.check_reachable()
+
+
 TESTS = {
     "dhcp": test_dhcp,
     "flap": test_flap,
     "both-plugged": test_both_plugged,
     "static": test_static,
     "static-follows": test_static_follows_the_cable,
+    "dead-end": test_dead_end,
     "silent-server": test_silent_server,
 }
 

@@ -502,6 +502,28 @@ static void test_a_route_of_ipv6_counts_too(void **state)
     assert_true(said.has_route);
 }
 
+#define ARP "IP address       HW type     Flags       HW address            Mask     Device\n"
+#define MISSING " 0x1 0x0 00:00:00:00:00:00 * "
+#define PRESENT " 0x1 0x2 52:54:00:12:34:56 * "
+
+static void test_a_link_is_silent_when_its_gateway_does_not_answer(void **state)
+{
+    struct fake_machine *machine = *state;
+    struct network_port port = {.name = "eno1", .address.gateway = "192.0.2.1"};
+    assert_false(network_port_is_silent(machine->root, &port, ""));
+    fake_file(machine, "proc/net/arp", ARP "192.0.2.1" PRESENT "eno1\n192.0.2.2" MISSING "eno1\n");
+    assert_false(network_port_is_silent(machine->root, &port, ""));
+    fake_file(machine, "proc/net/arp", ARP "192.0.2.1" MISSING "eno2\n");
+    assert_false(network_port_is_silent(machine->root, &port, ""));
+    fake_file(machine, "proc/net/arp", ARP "192.0.2.1" MISSING "eno1\n192.0.2.2" PRESENT "eno1\n");
+    assert_true(network_port_is_silent(machine->root, &port, ""));
+    assert_false(network_port_is_silent(machine->root, &port, "192.0.2.2"));
+    port.address.gateway[0] = '\0';
+    assert_false(network_port_is_silent(machine->root, &port, ""));
+    fake_file(machine, "proc/net/arp", ARP "192.0.2.9" MISSING "eno1\n");
+    assert_true(network_port_is_silent(machine->root, &port, "192.0.2.9"));
+}
+
 /* --- what is set up, as `ip` is called --- */
 
 static void make_tool(const struct fake_machine *machine, const char *name, const char *script)
@@ -665,6 +687,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test(test_a_missing_route_is_a_problem_only_for_servers_elsewhere),
         ON_MACHINE(test_the_kernels_own_addresses_and_routes_are_seen),
         ON_MACHINE(test_a_route_of_ipv6_counts_too),
+        ON_MACHINE(test_a_link_is_silent_when_its_gateway_does_not_answer),
         ON_MACHINE(test_a_link_with_a_cable_asks_and_is_set_up),
         ON_MACHINE(test_a_bond_and_a_vlan_are_made),
         ON_MACHINE(test_a_link_that_udev_is_not_through_with_is_left_alone),
