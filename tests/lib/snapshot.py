@@ -118,7 +118,7 @@ class Test:
 
     def end(self):
         """(exit status, what it said)"""
-        status, _ = self.machine.run("wait $agent", 280)
+        status, _ = self.machine.run("wait $agent", 560)
         return status, self.machine.must("cat /run/out")
 
     def check_none_left(self):
@@ -180,8 +180,8 @@ class Test:
     def no_room(self):
         self.machine.must("lvcreate -qq -an -Zn -Wn -n filler2 -l 100%FREE rack")
         said = self.machine.run("%s --give-up 1 --server 10.0.2.2:1 /dev/vda 2>&1" % self.send)[1]
-        check(re.search(r"no snapshots: the volume group rack has 0 B free, and \S+ MiB would be "
-                        "needed", said), "no room, and it says: %s" % said)
+        check(re.search(r"no snapshots: the volume group rack has 0 bytes free, and \S+ MiB "
+                        "would be needed", said), "no room, and it says: %s" % said)
 
     def source(self):
         return json.loads(read(os.path.join(self.server.folder("rack01"), "report.json")))["source"]
