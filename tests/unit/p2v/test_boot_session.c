@@ -338,6 +338,19 @@ static void test_session_waits_for_a_disk_that_comes_late(void **state)
     assert_int_equal(play.disks, 1);
 }
 
+static void test_session_takes_a_disk_that_shows_up_while_it_waits_for_the_network(void **state)
+{
+    struct stage *stage = *state;
+    atomic_store(&play.is_network_up, false);
+    start(stage, KNOWN);
+    boot_terminal_await(stage->terminal, "Waiting for the network.");
+    fake_bytes(stage->machine, "dev/sdb", "x", 1);
+    fake_disk(stage->machine, "sdb", "8:16", "pci0/ata2/host1/target1:0:0/1:0:0:0");
+    atomic_store(&play.is_network_up, true);
+    assert_int_equal(finish(stage), SESSION_POWER_OFF);
+    assert_int_equal(play.disks, 2);
+}
+
 static void test_session_without_any_screen_goes_on(void **state)
 {
     struct stage *stage = *state;
@@ -496,6 +509,7 @@ int main(void)
         TEST(test_session_does_not_power_off_after_a_failed_boot_test),
         TEST(test_session_waits_for_a_network_however_long),
         TEST(test_session_waits_for_a_disk_that_comes_late),
+        TEST(test_session_takes_a_disk_that_shows_up_while_it_waits_for_the_network),
         TEST(test_session_without_any_screen_goes_on),
         TEST(test_session_asks_for_everything_that_it_was_not_told),
         TEST(test_session_sends_nothing_to_a_server_whose_key_was_refused),
