@@ -5,6 +5,7 @@
  */
 #include "p2v/media/archive_write.h"
 
+#include "base/checked.h"
 #include "base/own.h"
 
 #include <archive.h>
@@ -15,7 +16,8 @@
 #include <sys/stat.h>
 #include <zstd.h>
 
-#define LEVEL 9       /* the larger half is compressed already: 15 saves 0.4 % */
+#define LEVEL 9 /* the larger half is compressed already: 15 saves 0.4 % */
+#define PIECE_BYTES ((size_t)1 << 20)
 #define WINDOW_LOG 23 /* 8 MiB: a machine of 512 MiB has other things to do with its memory */
 
 static la_ssize_t write_text(struct archive *archive, void *opaque, const void *data, size_t length)
@@ -74,23 +76,51 @@ int archive_write_cpio(const struct file_tree *tree, uint64_t date, struct text 
     return result;
 }
 
-int archive_compress(const struct text *in, struct text *out, struct error *err)
+static bool set_up(ZSTD_CCtx *context, size_t length)
+{
+    return !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, LEVEL)) &&
+           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, WINDOW_LOG)) &&
+           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1)) &&
+           !ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, length));
+}
+
+/* Piece by piece, so that it can be stopped; the pieces are the same each time. */
+static int compress_pieces(ZSTD_CCtx *context, const struct text *in, ZSTD_outBuffer *out,
+                           const atomic_bool *stop, struct error *err)
+{
+    for (size_t done = 0;;) {
+        size_t length = min_u64(in->length - done, PIECE_BYTES);
+        bool is_last = done + length == in->length;
+        ZSTD_inBuffer piece = {in->data + done, length, 0};
+        size_t left =
+            ZSTD_compressStream2(context, out, &piece, is_last ? ZSTD_e_end : ZSTD_e_continue);
+        /* The room is what the whole can come to: nothing can be left over. */
+        if (ZSTD_isError(left) || piece.pos != length || (is_last && left))
+            return error_set(err, 0, "compress the initramfs: %s",
+                             ZSTD_isError(left) ? ZSTD_getErrorName(left) : "no room");
+        if (stop && *stop)
+            return error_set(err, 0, "stopped");
+        if (is_last)
+            return 0;
+        done += length;
+    }
+}
+
+int archive_compress(const struct text *in, struct text *out, const atomic_bool *stop,
+                     struct error *err)
 {
     ZSTD_CCtx *context = ZSTD_createCCtx();
-    size_t room = ZSTD_compressBound(in->length), length = 0;
+    size_t room = ZSTD_compressBound(in->length);
     AUTO_FREE char *data = memory_new(1, room);
-    bool is_set = context &&
-                  !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, LEVEL)) &&
-                  !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, WINDOW_LOG)) &&
-                  !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1));
-    if (is_set)
-        length = ZSTD_compress2(context, data, room, in->data, in->length);
+    ZSTD_outBuffer packed = {data, room, 0};
+    int result = context && set_up(context, in->length)
+                     ? compress_pieces(context, in, &packed, stop, err)
+                     : error_set(err, ENOMEM, "compress the initramfs");
     ZSTD_freeCCtx(context);
-    if (!is_set || ZSTD_isError(length))
-        return error_set(err, 0, "compress the initramfs: %s",
-                         is_set ? ZSTD_getErrorName(length) : "out of memory");
-    text_add_bytes(out, data, length);
+    if (result != 0)
+        return -1;
+    text_add_bytes(out, data, packed.pos);
     /* A further archive may be put behind it, and the kernel looks for those at multiples of 4. */
-    text_add_bytes(out, "\0\0\0", (4 - length % 4) % 4);
+    text_add_bytes(out, "\0\0\0", (4 - packed.pos % 4) % 4);
     return 0;
 }

@@ -10,13 +10,15 @@
 #include "base/text.h"
 #include "p2v/media/file_tree.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* Everything belongs to root and is from `date` (seconds since 1970). */
 int archive_write_cpio(const struct file_tree *tree, uint64_t date, struct text *out,
                        struct error *err);
 
-/* As the kernel takes it: one frame, a window that it has room for. */
-int archive_compress(const struct text *in, struct text *out, struct error *err);
+/* As the kernel takes it: one frame, a window that it has room for. `stop` may be NULL. */
+int archive_compress(const struct text *in, struct text *out, const atomic_bool *stop,
+                     struct error *err);
 
 #endif

@@ -64,7 +64,7 @@ static void add_grub_base(struct text *out, const char *base_url)
 {
     const char *host = strstr(base_url, "://");
     if (!host) {
-        text_add(out, "$config_directory");
+        text_add(out, "$rehost_folder");
         return;
     }
     host += strlen("://");
@@ -77,6 +77,9 @@ void boot_menus_add_grub_net(struct text *out, const char *base_url, const char 
 {
     AUTO(text) base = {0};
     add_grub_head(out);
+    /* GRUB forgets the folder of a file that it has read before the menu is shown. */
+    if (!base_url)
+        text_add(out, "set rehost_folder=\"$config_directory\"\nexport rehost_folder\n");
     add_grub_base(&base, base_url ? base_url : "");
     AUTO_FREE char *kernel = text_format("%s/vmlinuz", text_string(&base));
     AUTO_FREE char *initramfs = text_format("%s/initrd.img", text_string(&base));

@@ -127,8 +127,10 @@ static int add_packages(struct file_tree *tree, const struct packages *packages,
                         const struct name_list *firmware, struct error *err)
 {
     AUTO(file_tree) libraries = {0};
-    struct picking picking = {
-        .visitor = {wants, take}, .tree = tree, .libraries = &libraries, .firmware = firmware};
+    struct picking picking = {.visitor = {.wants = wants, .take = take},
+                              .tree = tree,
+                              .libraries = &libraries,
+                              .firmware = firmware};
     for (size_t i = 0; i < packages->count; i++) {
         picking.package = packages->items[i].name;
         if (!text_starts_with(picking.package, "linux-image-") &&

@@ -191,6 +191,8 @@ static int visit_all(struct reading *reading, struct deb_visitor *visitor, struc
     int result;
     while ((result = archive_read_next_header(reading->inner, &entry)) == ARCHIVE_OK ||
            result == ARCHIVE_WARN) {
+        if (visitor->stop && *visitor->stop)
+            return error_set(err, 0, "stopped");
         if (visit_entry(reading, entry, visitor, err) != 0)
             return -1;
     }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,7 @@ struct deb_visitor {
     /* `data` is malloced: take it by emptying the pointer. A link's is its target. */
     int (*take)(struct deb_visitor *visitor, const char *path, mode_t mode, char **data,
                 size_t length, struct error *err);
+    const atomic_bool *stop; /* ends it, as an error; may be NULL */
 };
 
 int deb_visit(const struct deb *deb, struct deb_visitor *visitor, struct error *err);

@@ -61,7 +61,7 @@ static int read_loaders(const struct packages *packages, struct file_tree *tree,
     static const char *const names[] = {"grub-pc-bin", "grub-efi-amd64-signed", "shim-signed"};
     static const char *const needed[] = {shim_path, grub_path, "usr/lib/grub/i386-pc/cdboot.img",
                                          "usr/lib/grub/i386-pc/boot_hybrid.img"};
-    struct loader_visitor reading = {{wants_loader, take_loader}, tree};
+    struct loader_visitor reading = {{.wants = wants_loader, .take = take_loader}, tree};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         if (deb_visit(packages_find(packages, names[i]), &reading.visitor, err) != 0)
             return -1;

@@ -141,9 +141,10 @@ static int take(struct deb_visitor *visitor, const char *path, mode_t mode, char
     return 0;
 }
 
-int kernel_read(struct kernel *kernel, const struct deb *deb, struct error *err)
+int kernel_read(struct kernel *kernel, const struct deb *deb, const atomic_bool *stop,
+                struct error *err)
 {
-    struct kernel_visitor reading = {.visitor = {wants, take}, .kernel = kernel};
+    struct kernel_visitor reading = {.visitor = {wants, take, stop}, .kernel = kernel};
     *kernel = (struct kernel){0};
     int result = deb_visit(deb, &reading.visitor, err);
     free(reading.folder);

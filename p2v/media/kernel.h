@@ -40,8 +40,9 @@ struct kernel {
 /* {0} is empty. */
 void kernel_fini(struct kernel *kernel);
 
-/* Reads the package; modules that no medium wants are left out at once. */
-int kernel_read(struct kernel *kernel, const struct deb *deb, struct error *err);
+/* Reads the package; modules that no medium wants are left out at once. `stop` may be NULL. */
+int kernel_read(struct kernel *kernel, const struct deb *deb, const atomic_bool *stop,
+                struct error *err);
 
 /*
  * Compresses the chosen modules, makes their indexes with this machine's depmod, and adds all of it

@@ -122,15 +122,14 @@ static int build_initramfs(struct media_parts *parts, struct kernel *kernel,
     result->unpacked_bytes = sum_sizes(&tree);
     file_tree_fini(&tree);
     log_info(options->log, "compressing the initramfs");
-    if (options->stop && *options->stop)
-        return error_set(err, 0, "stopped");
-    if (archive_compress(&cpio, &parts->initramfs, err) != 0)
+    if (archive_compress(&cpio, &parts->initramfs, options->stop, err) != 0)
         return -1;
     result->initramfs_bytes = parts->initramfs.length;
     return 0;
 }
 
-static int find_kernel(struct kernel *kernel, const struct packages *packages, struct error *err)
+static int find_kernel(struct kernel *kernel, const struct packages *packages,
+                       const atomic_bool *stop, struct error *err)
 {
     AUTO(name_list) names = {0};
     const struct deb *meta = packages_find(packages, "linux-image-amd64");
@@ -140,7 +139,7 @@ static int find_kernel(struct kernel *kernel, const struct packages *packages, s
     if (!deb)
         return error_set(err, 0, "the package of the kernel, %s, is missing",
                          names.count ? names.items[0] : "linux-image-amd64");
-    return kernel_read(kernel, deb, err);
+    return kernel_read(kernel, deb, stop, err);
 }
 
 int media_parts_make(struct media_parts *parts, const struct media_options *options,
@@ -153,7 +152,7 @@ int media_parts_make(struct media_parts *parts, const struct media_options *opti
     if (!folder ||
         packages_open(&parts->packages, folder, !options->packages, options->log, err) != 0 ||
         find_date(&parts->packages, &parts->date, err) != 0 ||
-        find_kernel(&kernel, &parts->packages, err) != 0 ||
+        find_kernel(&kernel, &parts->packages, options->stop, err) != 0 ||
         build_initramfs(parts, &kernel, options, result, err) != 0)
         return -1;
     parts->kernel = take_ptr(&kernel.image);

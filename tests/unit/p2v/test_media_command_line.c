@@ -104,7 +104,7 @@ static void test_every_menu_has_the_parameters_and_starts_by_itself(void **state
     assert_non_null(strstr(grub.data, " rehost.server=conv:7443 rehost.then=wait\n"));
     assert_non_null(strstr(grub.data, " rehost.then=wait rehost.confirm\n"));
     assert_non_null(strstr(grub.data, " rehost.then=wait rehost.shell\n"));
-    assert_non_null(strstr(net.data, "linux $config_directory/vmlinuz "));
+    assert_non_null(strstr(net.data, "linux $rehost_folder/vmlinuz "));
     assert_non_null(strstr(pxelinux.data, "DEFAULT rehost\n"));
     assert_non_null(strstr(pxelinux.data, "KERNEL vmlinuz\n    INITRD initrd.img\n    APPEND "));
     assert_true(text_starts_with(ipxe.data, "#!ipxe\nkernel vmlinuz initrd=initrd.img console="));
@@ -119,6 +119,7 @@ static void test_menus_fetch_from_the_address_that_was_given(void **state)
     boot_menus_add_grub_net(&net, "http://conv:8080/rehost", "");
     boot_menus_add_pxelinux(&pxelinux, "http://conv:8080/rehost", "");
     boot_menus_add_ipxe(&ipxe, "tftp://192.0.2.1/rehost", "");
+    assert_null(strstr(net.data, "rehost_folder"));
     assert_non_null(strstr(net.data, "initrd (http,conv:8080)/rehost/initrd.img\n"));
     assert_non_null(strstr(pxelinux.data, "KERNEL http://conv:8080/rehost/vmlinuz\n"));
     assert_non_null(strstr(ipxe.data, "initrd --name initrd.img tftp://192.0.2.1/rehost/initrd"));

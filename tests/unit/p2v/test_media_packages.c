@@ -235,7 +235,7 @@ static void test_a_package_is_read_with_merged_paths_and_nothing_outside(void **
     make_deb(path, members, ARRAY_LENGTH(members));
     struct deb deb;
     struct error err = {0};
-    struct seen seen = {.visitor = {wants_all, see}};
+    struct seen seen = {.visitor = {.wants = wants_all, .take = see}};
     assert_int_equal(deb_open(&deb, path, &err), 0);
     assert_string_equal(deb.name, "busybox");
     assert_string_equal(deb.version, "1:1.35.0-4");
@@ -244,6 +244,10 @@ static void test_a_package_is_read_with_merged_paths_and_nothing_outside(void **
     assert_string_equal(text_string(&seen.text), "file usr/bin/busybox program\n"
                                                  "file usr/bin/x x\n"
                                                  "link usr/sbin/init /bin/busybox\n");
+    atomic_bool stop = true;
+    seen.visitor.stop = &stop;
+    assert_int_equal(deb_visit(&deb, &seen.visitor, &err), -1);
+    assert_non_null(strstr(err.text, "stopped"));
     text_fini(&seen.text);
     deb_fini(&deb);
     unlink(path);
