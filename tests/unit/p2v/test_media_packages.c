@@ -117,13 +117,13 @@ static void test_uris_give_file_names_without_folders(void **state)
 {
     (void)state;
     static const char text[] =
-        "'http://deb.debian.org/b/busybox_1.35.0-4_amd64.deb' busybox_1%3a1.35.0-4_amd64.deb 5 "
+        "'http://mirror.example/b/busybox_1.35.0-4_amd64.deb' busybox_1%3a1.35.0-4_amd64.deb 5 "
         "SHA256:4b\n"
-        "'http://deb.debian.org/x' ../x_1_amd64.deb 5 SHA256:4b\n"
-        "'http://deb.debian.org/x' libx_1/../../y.deb 5 SHA256:4b\n"
-        "'http://deb.debian.org/x' libx 5 SHA256:4b\n"
+        "'http://mirror.example/x' ../x_1_amd64.deb 5 SHA256:4b\n"
+        "'http://mirror.example/x' libx_1/../../y.deb 5 SHA256:4b\n"
+        "'http://mirror.example/x' libx 5 SHA256:4b\n"
         "W: nonsense\n'\n'http://x\n''\n'' \n"
-        "'http://deb.debian.org/l' libc6_2.36_amd64.deb 5 SHA256:4b";
+        "'http://mirror.example/l' libc6_2.36_amd64.deb 5 SHA256:4b";
     AUTO(name_list) files = {0};
     packages_parse_uris(text, strlen(text), &files);
     assert_int_equal(files.count, 2);
