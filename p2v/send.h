@@ -43,8 +43,7 @@ struct send_wishes {
 };
 
 struct send_options {
-    const char *server, *pin, *token_file, *name, *compress, *format, *state, *progress,
-        *snapshots;
+    const char *server, *pin, *token_file, *name, *compress, *format, *state, *progress, *snapshots;
     uint64_t limit_bytes_per_second, memory_bytes;
     unsigned cpu_percent, give_up_seconds, vcpus;
     struct option_list networks;
