@@ -650,6 +650,7 @@ static void test_a_link_that_udev_is_not_through_with_is_left_alone(void **state
     fake_file(machine, "sys/class/net/eno2/ifindex", "3\n");
     fake_file(machine, "run/udev/data/n3", "");
     AUTO_PTR(boot_network) network = start(machine, "");
+    assert_non_null(network);
     wait_for_call(machine, "udhcpc -f -i eno2");
     AUTO_FREE char *calls = inventory_text(machine->root, "/calls");
     assert_null(strstr(calls, "eth0"));
