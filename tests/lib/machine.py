@@ -244,7 +244,7 @@ class Qemu:
         """(exit code, output) of a command in the logged-in shell."""
         start = len(self.text)
         self.mark = start
-        self.type(shell_command + "; echo; echo 'end of' output $?\r")
+        self.type(shell_command + "; status=$?; echo; echo 'end of' output $status\r")
         found = self.wait(r"^end of output (\d+)$", timeout)
         if not found:
             raise MachineError("%r did not end in %d s: %s" %

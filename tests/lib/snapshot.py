@@ -61,13 +61,6 @@ class LvmMachine(machine.Qemu):
         self.type("stty -echo cols 4000; PS1=; PS2=; echo re''ady\r")
         check(self.wait(r"^ready$", 60), "no shell: %s" % self.text[-500:])
 
-    def run(self, shell_command, timeout=300):
-        """As Qemu's; the status is the command's own."""
-        said = super().run(shell_command + "; echo status=$?", timeout)[1]
-        found = re.search(r"^status=(\d+)$", said, re.M)
-        check(found, "%s: no status: %s" % (shell_command, said))
-        return int(found.group(1)), said[:found.start()].strip("\n")
-
     def must(self, command, seconds=120):
         status, said = self.run(command, seconds)
         check(status == 0, "%s: status %d: %s" % (command, status, said))
