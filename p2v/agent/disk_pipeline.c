@@ -228,10 +228,22 @@ enum pipeline_end disk_pipeline_run(struct disk_pipeline *pipeline, const struct
     return pipeline->end;
 }
 
+/* Read, but neither sent nor known to be there: a slow link is as far as this, not as the disk. */
+static uint64_t unsent_locked(struct disk_pipeline *pipeline)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = pipeline->send_at; i < pipeline->named_at; i++) {
+        const struct piece *piece = pipeline_piece(pipeline, i);
+        bytes += piece->state == PIECE_DROPPED ? 0 : piece->length;
+    }
+    return bytes;
+}
+
 void disk_pipeline_count(struct disk_pipeline *pipeline, struct pipeline_counts *counts)
 {
     pthread_mutex_lock(&pipeline->lock);
     *counts = pipeline->counts;
+    counts->done_bytes -= min_u64(counts->done_bytes, unsent_locked(pipeline));
     pthread_mutex_unlock(&pipeline->lock);
 }
 

@@ -74,7 +74,7 @@ enum pipeline_end disk_pipeline_run(struct disk_pipeline *pipeline, const struct
 
 /* From any thread. */
 struct pipeline_counts {
-    uint64_t total_bytes, done_bytes, safe_bytes; /* of this pass */
+    uint64_t total_bytes, done_bytes, safe_bytes; /* of this pass; done: sent, or not wanted */
     uint64_t read_bytes, sent_bytes, wire_bytes;  /* of all passes */
     uint64_t unreadable_bytes;                    /* now */
     bool is_paused;

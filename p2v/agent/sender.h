@@ -50,7 +50,7 @@ struct sender_progress {
     bool is_last_pass;
     uint64_t size_bytes;
     uint64_t total_bytes; /* to be read in this pass */
-    uint64_t done_bytes;  /* read and offered */
+    uint64_t done_bytes;  /* read, and sent or not wanted */
     uint64_t safe_bytes;  /* of total_bytes, on the server's stable storage */
     uint64_t sent_bytes;  /* content that crossed the wire, before compression; all passes */
     uint64_t wire_bytes;  /* what it took there */

@@ -100,6 +100,8 @@ static void test_a_rate_limit_is_kept(void **state)
     double seconds =
         (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
     assert_true(seconds > 0.3);
+    /* What is done is what has gone out, however much was read ahead. */
+    assert_int_equal(fixture->most_ahead, 0);
     end(fixture);
 }
 
