@@ -74,6 +74,9 @@ static void print_result(const struct finish *finish)
     print_received(finish);
     if (!finish->is_only_tested)
         convert_print_fixed(convert);
+    if (finish->unreadable_ranges)
+        printf("missing  %zu unreadable range%s\n", finish->unreadable_ranges,
+               finish->unreadable_ranges == 1 ? "" : "s");
     if (was_tested(finish))
         printf("tested   by an earlier run\n");
     else

@@ -108,6 +108,20 @@ static void refine_by_agent(const struct finish *finish, size_t index, struct fa
     facts->unreadable_bytes = (uint64_t)bytes;
 }
 
+static void warn_of_unreadable(struct finish *finish, size_t index, const struct facts *facts)
+{
+    struct convert *convert = &finish->convert;
+    size_t count = json_array_size(facts->ranges);
+    char size[32];
+    if (facts->unreadable_bytes == 0)
+        return;
+    finish->unreadable_ranges += count;
+    convert->has_warnings = true;
+    log_warning(convert->log, "%s: %zu unreadable range%s, %s in all: zero in the copy",
+                finish->received.disks[index].name, count, count == 1 ? "" : "s",
+                bytes_format(facts->unreadable_bytes, size, sizeof(size)));
+}
+
 static void add_disk(struct finish *finish, size_t index)
 {
     struct convert *convert = &finish->convert;
@@ -117,6 +131,7 @@ static void add_disk(struct finish *finish, size_t index)
     json_t *json = report_layout(&convert->sources.items[index]);
     gather(&convert->disks[index].manifest, &facts);
     refine_by_agent(finish, index, &facts);
+    warn_of_unreadable(finish, index, &facts);
     json_set_text(json, "source", received->name);
     json_set_text(json, "serial", received->serial[0] ? received->serial : NULL);
     json_set_text(json, "path", disk->path);
@@ -129,20 +144,6 @@ static void add_disk(struct finish *finish, size_t index)
 }
 
 /* --- what was not as it should be --- */
-
-static void warn_of_disks(struct finish *finish)
-{
-    char size[32];
-    struct convert *convert = &finish->convert;
-    for (size_t i = 0; i < finish->received.disk_count; i++) {
-        const struct received_disk *disk = &finish->received.disks[i];
-        if (disk->unreadable_bytes == 0)
-            continue;
-        convert->has_warnings = true;
-        log_warning(convert->log, "%s: %s could not be read and are zero in the copy", disk->name,
-                    bytes_format(disk->unreadable_bytes, size, sizeof(size)));
-    }
-}
 
 /* As {"warnings": [text]}; whatever else it is, the flag of the frame counts. */
 static void warn_of_agent(struct finish *finish)
@@ -176,13 +177,12 @@ void finish_report(struct finish *finish)
 {
     struct convert *convert = &finish->convert;
     uint64_t bytes = 0;
-    warn_of_disks(finish);
-    warn_of_consistency(finish);
-    warn_of_agent(finish);
     for (size_t i = 0; i < convert->disk_count; i++) {
         add_disk(finish, i);
         bytes += finish->received.disks[i].sent_bytes;
     }
+    warn_of_consistency(finish);
+    warn_of_agent(finish);
     json_object_set_new(convert->report, "transfer", received_json(&finish->received));
     json_object_set(convert->report, "source", finish->received.agent_report);
     report_add_step(convert->report, "transfer", finish->received.seconds, bytes);

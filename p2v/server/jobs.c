@@ -65,8 +65,9 @@ struct run {
     size_t logged_bytes;          /* by this job */
     char line[JOBS_MAX_LINE + 1]; /* that is being read */
     size_t length;
-    char said[JOBS_MAX_LINE + 1];   /* the last message on stderr, without "rehost: " */
-    char tested[JOBS_MAX_LINE + 1]; /* what it says of the boot test */
+    char said[JOBS_MAX_LINE + 1];    /* the last message on stderr, without "rehost: " */
+    char tested[JOBS_MAX_LINE + 1];  /* what it says of the boot test */
+    char missing[JOBS_MAX_LINE + 1]; /* "3 unreadable ranges" */
 };
 
 /* --- what a child says --- */
@@ -121,11 +122,13 @@ static void take_line(struct run *run)
     run->line[run->length] = '\0';
     if (take_stage(run))
         return;
-    static const char prefix[] = "rehost: ", column[] = "tested   ";
+    static const char prefix[] = "rehost: ", column[] = "tested   ", missing[] = "missing  ";
     if (text_starts_with(run->line, prefix))
         keep(run->said, run->line + strlen(prefix));
     else if (text_starts_with(run->line, column))
         keep(run->tested, run->line + strlen(column));
+    else if (text_starts_with(run->line, missing))
+        keep(run->missing, run->line + strlen(missing));
     else if (text_starts_with(run->line, "not tested"))
         keep(run->tested, run->line);
     run->line[run->length] = '\n';
@@ -271,7 +274,8 @@ static void tell_result(struct run *run, int exit_code, const char *text)
         options->result(options->context, run->job->machine, exit_code, text);
 }
 
-/* What a person reads of it: how the test went when all is well, else the last thing it said. */
+/* What a person reads of it: how the test went when all is well, else the last thing it said. Bad
+ * sectors are no failure: all the rest is there. */
 static void tell_status(struct run *run, int status)
 {
     char how[64];
@@ -282,6 +286,11 @@ static void tell_status(struct run *run, int status)
         return;
     }
     int code = WEXITSTATUS(status);
+    if (code == CLI_WARNINGS && run->missing[0]) {
+        AUTO_FREE char *text = text_format("converted, with %s; %s", run->missing, run->tested);
+        tell_result(run, code, text);
+        return;
+    }
     const char *text = code == CLI_DONE && run->tested[0] ? run->tested : run->said;
     tell_result(run, code, text[0] ? text : run->tested);
 }

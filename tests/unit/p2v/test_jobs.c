@@ -34,6 +34,8 @@ static const char script[] =
     "    echo '{\"stage\":\"testing\"}' >&2; echo '{\"stage\":\"dancing\"}' >&2\n"
     "    echo 'tested   booted to login in 3 s'; echo \"$folder: the machine\" ;;\n"
     "warn*) echo 'rehost: warning: 512 bytes unreadable' >&2; echo 'tested   well'; exit 3 ;;\n"
+    "lost*) echo 'missing  2 unreadable ranges'; echo 'tested   well'\n"
+    "    echo 'rehost: the source: what it hit' >&2; exit 3 ;;\n"
     "bad*) echo 'rehost: one' >&2; printf 'rehost: finish: two\\033[1m' >&2; exit 1 ;;\n"
     "gated*) while [ ! -e \"${folder%/*}/gate\" ]; do sleep 0.01; done ;;\n"
     "long*) head -c 100000 /dev/zero | tr '\\0' x; exit 4 ;;\n"
@@ -196,12 +198,16 @@ static void test_the_last_message_is_the_reason_of_a_failure(void **state)
     jobs_add(place->jobs, "warn", NULL);
     jobs_add(place->jobs, "long", NULL);
     jobs_add(place->jobs, "dies", NULL);
-    wait_for(place, 4);
+    jobs_add(place->jobs, "lost", NULL);
+    wait_for(place, 5);
     jobs_stop(place->jobs);
     assert_int_equal(result_of(place, "bad")->code, 1);
     assert_string_equal(result_of(place, "bad")->text, "finish: two\\x1b[1m");
     assert_int_equal(result_of(place, "warn")->code, 3);
     assert_string_equal(result_of(place, "warn")->text, "warning: 512 bytes unreadable");
+    assert_int_equal(result_of(place, "lost")->code, 3);
+    assert_string_equal(result_of(place, "lost")->text,
+                        "converted, with 2 unreadable ranges; well");
     assert_int_equal(result_of(place, "long")->code, 4);
     assert_int_equal(result_of(place, "dies")->code, 1);
     assert_non_null(strstr(result_of(place, "dies")->text, "killed by signal 9"));
