@@ -35,7 +35,7 @@ struct finish {
     struct guest *tested; /* as it was started; the boot test's result borrows from it */
     char *paths[WIRE_MAX_DISKS];
     size_t unreadable_ranges; /* of all disks, as far as they are listed */
-    bool is_only_tested; /* everything else was done by an earlier run */
+    bool is_only_tested;      /* everything else was done by an earlier run */
 };
 
 /*
