@@ -60,7 +60,7 @@ static int checkpoint(struct disk_link *link, bool is_told, struct error *err)
     receiver_seal(link->disk->receiver);
     link->is_committing = true;
     link->is_pending = left > 0;
-    uint64_t sealed_bytes = link->sealed_bytes = link->fed_bytes;
+    uint64_t sealed_bytes = link->sealed_bytes = link->fed_bytes - left;
     link->sealed_ms = clock_ms();
     pthread_mutex_unlock(&link->feed_lock);
     int result = receiver_commit(link->disk->receiver, err);

@@ -28,10 +28,10 @@ static void note_figures(struct disk_link *link)
     struct receiver_counts counts;
     receiver_get_counts(link->disk->receiver, &counts);
     uint64_t position = disk_session_position(link->machine);
-    link->fed_bytes = counts.stored_bytes + counts.copied_bytes;
+    link->fed_bytes = link->given_bytes + counts.copied_bytes;
     pthread_mutex_lock(&server->lock);
     link->disk->is_passed = false; /* whatever came: the digest is of what was before it */
-    figures->sent_bytes = counts.stored_bytes;
+    figures->sent_bytes = link->given_bytes;
     figures->unreadable_bytes = counts.unreadable_bytes;
     figures->wire_bytes = link_bytes_received(link->connection->link);
     if (!figures->has_status)
@@ -314,6 +314,16 @@ static int start_threads(struct disk_link *link, struct error *err)
     return result == 0 ? 0 : error_set(err, result, "start a thread");
 }
 
+/* What an earlier connection brought is not pending: whatever it left was made safe at its end. */
+static void count_from_here(struct disk_link *link)
+{
+    struct receiver_counts counts;
+    receiver_get_counts(link->disk->receiver, &counts);
+    link->given_bytes = counts.stored_bytes;
+    link->fed_bytes = counts.stored_bytes + counts.copied_bytes;
+    link->sealed_bytes = link->committed_bytes = link->fed_bytes;
+}
+
 static int link_start(struct disk_link *link, struct error *err)
 {
     const struct disk_store store = disk_store_of(link);
@@ -321,6 +331,7 @@ static int link_start(struct disk_link *link, struct error *err)
     if (!link->machine)
         return -1;
     locks_init(link);
+    count_from_here(link);
     if (start_threads(link, err) == 0)
         return 0;
     link_free(link);

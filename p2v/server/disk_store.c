@@ -62,6 +62,7 @@ static int store_data(void *context, uint64_t first, size_t count, const struct 
         write.data = write.memory.data;
     }
     disk_writer_push(link->writer, &write);
+    link->given_bytes += length;
     return 0;
 }
 
