@@ -35,8 +35,8 @@ struct disk_link {
     bool is_ending, is_committing; /* feed_lock, these and what follows */
     bool is_pending;               /* something was fed since the last seal, or is being written */
     /* Of chunks as they are in the image, however small they came: each is a record in memory until
-     * it is committed. Given to the writer; that and copied from the pool; of that, written when the
-     * last checkpoint began; committed. */
+     * it is committed. Given to the writer; that and copied from the pool; of that, written when
+     * the last checkpoint began; committed. */
     uint64_t given_bytes, fed_bytes, sealed_bytes, committed_bytes;
     int64_t sealed_ms;
     uint64_t safe_sequence;
