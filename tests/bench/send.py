@@ -440,7 +440,7 @@ def namespace(lab):
     command("ip", "netns", "add", name)
     before = lab.address, lab.agent
     try:
-        command("ip", "-n", name, "link", "set", "lo", "up")
+        command("nsenter", "--net=/run/netns/" + name, "ip", "link", "set", "lo", "up")
         lab.address, lab.agent = lab.link_address, ("nsenter", "--net=/run/netns/" + name)
         yield name
     finally:
@@ -451,8 +451,9 @@ def namespace(lab):
 def set_up(name, here, there, lab):
     command("ip", "address", "add", lab.link_address + "/30", "dev", here)
     command("ip", "link", "set", here, "up")
-    command("ip", "-n", name, "address", "add", lab.link_peer + "/30", "dev", there)
-    command("ip", "-n", name, "link", "set", there, "up")
+    inside = ("nsenter", "--net=/run/netns/" + name)
+    command(*inside, "ip", "address", "add", lab.link_peer + "/30", "dev", there)
+    command(*inside, "ip", "link", "set", there, "up")
 
 
 def part_link(lab):

@@ -32,9 +32,10 @@ class Machine:
         self.server = None
 
     def ip(self, which, *words):
-        run("ip", "-n", self.names[which], *words)
+        run(*self.inside(which), "ip", *words)
 
     def inside(self, which):
+        """Not `ip -n`, which mounts and therefore fails in a chroot."""
         return ("nsenter", "--net=/run/netns/" + self.names[which])
 
     def __enter__(self):
@@ -82,7 +83,7 @@ class Machine:
 
     def draw(self):
         while not self.stop.is_set():
-            text = subprocess.run(["ip", "-n", self.names[0], "-j", "link"], check=True,
+            text = subprocess.run([*self.inside(0), "ip", "-j", "link"], check=True,
                                   stdout=subprocess.PIPE, text=True).stdout
             for link in json.loads(text):
                 if link.get("link_type") == "ether":
@@ -103,18 +104,18 @@ class Machine:
         self.ip(1, "link", "set", "to-" + port, "up" if is_in else "down")
 
     def mac(self, port):
-        text = subprocess.run(["ip", "-n", self.names[0], "-j", "link", "show", port], check=True,
+        text = subprocess.run([*self.inside(0), "ip", "-j", "link", "show", port], check=True,
                               stdout=subprocess.PIPE, text=True).stdout
         return json.loads(text)[0]["address"]
 
     def addresses(self, port):
-        text = subprocess.run(["ip", "-n", self.names[0], "-4", "-j", "address", "show", port],
+        text = subprocess.run([*self.inside(0), "ip", "-4", "-j", "address", "show", port],
                               check=True, stdout=subprocess.PIPE, text=True).stdout
         return ["%s/%d" % (a["local"], a["prefixlen"])
                 for link in json.loads(text) for a in link.get("addr_info", [])]
 
     def routes(self):
-        text = subprocess.run(["ip", "-n", self.names[0], "-4", "-j", "route", "show", "default"],
+        text = subprocess.run([*self.inside(0), "ip", "-4", "-j", "route", "show", "default"],
                               check=True, stdout=subprocess.PIPE, text=True).stdout
         return [(r.get("gateway"), r["dev"]) for r in json.loads(text)]
 
