@@ -164,8 +164,7 @@ class Test:
         source = self.source()
         check(source["disks"][0]["passes"] > 1, "one pass, from a snapshot that did not last")
         check(source["snapshots"] == [], "snapshots: %s" % source["snapshots"])
-        check(status == OK if source["consistency"] == "frozen" else status == 3,
-              "status %d, and the copy is %s" % (status, source["consistency"]))
+        check(status == 3, "status %d, and there was a warning" % status)
         if source["consistency"] == "frozen":
             first, second = self.numbers(self.raw())
             check(0 <= first - second <= 1, "from passes: two moments: %d, %d" % (first, second))
