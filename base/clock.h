@@ -5,13 +5,19 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
 int64_t clock_ms(void);
 double clock_seconds(void);
 
-/* The moment so many milliseconds from now on another clock, as pthread_cond_timedwait takes it. */
-struct timespec clock_deadline(clockid_t id, int milliseconds);
+/*
+ * A condition that is waited for by this clock, and the moment so many milliseconds from now for
+ * its pthread_cond_timedwait. One that goes by the time of day would sleep for years when somebody
+ * sets the date back.
+ */
+void clock_condition_init(pthread_cond_t *condition);
+struct timespec clock_deadline(int milliseconds);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "bootfix/watchdog.h"
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/own.h"
 
@@ -92,12 +93,8 @@ static void *watch(void *opaque)
 
 int watchdog_start(struct watchdog *watchdog, struct error *err)
 {
-    pthread_condattr_t clock;
     pthread_mutex_init(&watchdog->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&watchdog->wake, &clock);
-    pthread_condattr_destroy(&clock);
+    clock_condition_init(&watchdog->wake);
     watchdog->known_count = list_children(gettid(), watchdog->known);
 
     int errnum = pthread_create(&watchdog->thread, NULL, watch, watchdog);

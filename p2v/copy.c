@@ -270,7 +270,7 @@ static unsigned thread_count(const struct copy_job *job)
 static void wait_locked(struct engine *engine)
 {
     while (engine->running > 0) {
-        struct timespec until = clock_deadline(CLOCK_REALTIME, COPY_PROGRESS_MS);
+        struct timespec until = clock_deadline(COPY_PROGRESS_MS);
         pthread_cond_timedwait(&engine->is_progressed, &engine->lock, &until);
         struct copy_counts counts = engine->result->counts;
         pthread_mutex_unlock(&engine->lock);
@@ -313,7 +313,7 @@ static void run_engine(struct engine *engine)
     struct worker workers[COPY_MAX_THREADS] = {0};
     copy_read_ahead_open(&engine->ahead, engine->job->read_ahead_path);
     pthread_mutex_init(&engine->lock, NULL);
-    pthread_cond_init(&engine->is_progressed, NULL);
+    clock_condition_init(&engine->is_progressed);
     run_workers(engine, workers, thread_count(engine->job));
     pthread_cond_destroy(&engine->is_progressed);
     pthread_mutex_destroy(&engine->lock);

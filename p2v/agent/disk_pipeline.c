@@ -5,6 +5,7 @@
 #include "p2v/agent/disk_pipeline.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "p2v/agent/pipeline_parts.h"
 #include "p2v/copy.h"
 
@@ -45,9 +46,9 @@ struct disk_pipeline *disk_pipeline_new(const struct pipeline_options *options, 
     make_rings(pipeline);
     pthread_mutex_init(&pipeline->cursor_lock, NULL);
     pthread_mutex_init(&pipeline->lock, NULL);
-    pthread_cond_init(&pipeline->can_read, NULL);
-    pthread_cond_init(&pipeline->can_send, NULL);
-    pthread_cond_init(&pipeline->can_compress, NULL);
+    clock_condition_init(&pipeline->can_read);
+    clock_condition_init(&pipeline->can_send);
+    clock_condition_init(&pipeline->can_compress);
     return pipeline;
 }
 

@@ -326,7 +326,7 @@ struct disk_sender *disk_sender_start(const struct disk_sender_options *options,
     sender->disk = &options->sender->disks[options->disk];
     retry_start(&sender->retry, options->sender->retry_ms);
     pthread_mutex_init(&sender->lock, NULL);
-    pthread_cond_init(&sender->is_changed, NULL);
+    clock_condition_init(&sender->is_changed);
     if (start(sender, err) != 0) {
         error_wrap(err, "%s", sender->disk->name);
         disk_sender_stop(sender);

@@ -4,6 +4,7 @@
  * were read into; a frame takes the place of the chunks that it was made from.
  */
 #include "base/checked.h"
+#include "base/clock.h"
 #include "p2v/agent/compressor.h"
 #include "p2v/agent/pipeline_parts.h"
 
@@ -12,7 +13,7 @@
 #include <time.h>
 
 /* From a failed write until the link is shut. */
-#define LAST_WORD_SECONDS 1
+#define LAST_WORD_MS 1000
 
 /* What goes out in one go: frames of names, then at most one DATA frame. */
 struct batch {
@@ -199,9 +200,7 @@ static void finish_batch(struct disk_pipeline *pipeline, const struct batch *bat
 /* The server may have said why it hung up: that is left to be received for a moment. */
 static void fail_sending(struct disk_pipeline *pipeline, const struct error *error)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += LAST_WORD_SECONDS;
+    struct timespec until = clock_deadline(LAST_WORD_MS);
     pthread_mutex_lock(&pipeline->lock);
     while (!pipeline->is_ended &&
            pthread_cond_timedwait(&pipeline->can_send, &pipeline->lock, &until) == 0)

@@ -274,7 +274,7 @@ struct sender_control *sender_control_start(const struct sender_options *options
     control->machine = machine;
     pthread_mutex_init(&control->send_lock, NULL);
     pthread_mutex_init(&control->lock, NULL);
-    pthread_cond_init(&control->is_changed, NULL);
+    clock_condition_init(&control->is_changed);
     int result = pthread_create(&control->thread, NULL, control_thread, control);
     if (result != 0) {
         error_set(err, result, "start a thread");
@@ -303,7 +303,7 @@ void sender_control_stop(struct sender_control *control)
 
 static void wait_locked(struct sender_control *control, int timeout_ms)
 {
-    struct timespec until = clock_deadline(CLOCK_REALTIME, timeout_ms);
+    struct timespec until = clock_deadline(timeout_ms);
     pthread_cond_timedwait(&control->is_changed, &control->lock, &until);
 }
 

@@ -354,7 +354,7 @@ static void *watch(void *context)
         pthread_mutex_unlock(&network->lock);
         take_turn(network);
         pthread_mutex_lock(&network->lock);
-        struct timespec end = clock_deadline(CLOCK_REALTIME, TURN_MS);
+        struct timespec end = clock_deadline(TURN_MS);
         if (!network->is_stopping)
             pthread_cond_timedwait(&network->wake, &network->lock, &end);
     }
@@ -406,7 +406,7 @@ struct boot_network *boot_network_start(const struct boot_net_plan *plan, const 
     network->tools = (struct network_tools){network->root, network->folder, log};
     memcpy(&network->next_plan, plan, sizeof(*plan));
     pthread_mutex_init(&network->lock, NULL);
-    pthread_cond_init(&network->wake, NULL);
+    clock_condition_init(&network->wake);
     int problem = 0;
     if (prepare_folder(network, err) == 0) {
         problem = pthread_create(&network->thread, NULL, watch, network);

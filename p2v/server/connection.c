@@ -132,7 +132,7 @@ int connection_send(struct connection *connection, const struct text *frames, st
 int connection_wait(struct connection *connection, struct error *err)
 {
     struct server *server = connection->server;
-    struct timespec until = clock_deadline(CLOCK_MONOTONIC, 1000);
+    struct timespec until = clock_deadline(1000);
     pthread_cond_timedwait(&server->changed, &server->lock, &until);
     if (connection->wake != WAKE_NONE) /* `stop` may be news only */
         return error_set(err, ECANCELED, "interrupted");
@@ -147,7 +147,7 @@ int connection_wait(struct connection *connection, struct error *err)
 bool connection_sleep(struct connection *connection, int milliseconds)
 {
     struct server *server = connection->server;
-    struct timespec until = clock_deadline(CLOCK_MONOTONIC, milliseconds);
+    struct timespec until = clock_deadline(milliseconds);
     pthread_mutex_lock(&server->lock);
     while (connection->wake == WAKE_NONE &&
            pthread_cond_timedwait(&server->changed, &server->lock, &until) != ETIMEDOUT)
@@ -199,7 +199,7 @@ int connection_run_beside(struct connection *connection, int (*call)(void *conte
         return error_set(err, result, "start a thread");
     pthread_mutex_lock(&server->lock);
     while (!beside.is_done) {
-        struct timespec until = clock_deadline(CLOCK_MONOTONIC, 1000);
+        struct timespec until = clock_deadline(1000);
         if (pthread_cond_timedwait(&server->changed, &server->lock, &until) != ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&server->lock);

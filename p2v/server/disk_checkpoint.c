@@ -90,7 +90,7 @@ bool disk_checkpoint_is_due(const struct disk_link *link)
 
 void disk_checkpoint_wait(struct disk_link *link)
 {
-    struct timespec until = clock_deadline(CLOCK_MONOTONIC, 100);
+    struct timespec until = clock_deadline(100);
     pthread_cond_timedwait(&link->feed_changed, &link->feed_lock, &until);
 }
 

@@ -286,13 +286,9 @@ static int send_ready(struct connection *connection, struct error *err)
 
 static void locks_init(struct disk_link *link)
 {
-    pthread_condattr_t attributes;
     pthread_mutex_init(&link->pause_lock, NULL);
     pthread_mutex_init(&link->feed_lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&link->feed_changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&link->feed_changed);
 }
 
 static void link_free(struct disk_link *link)

@@ -69,7 +69,7 @@ static void set_paused(struct disk_writer *writer, bool is_paused)
 /* False when it is to be stopped. */
 static bool wait_for_room(struct disk_writer *writer)
 {
-    struct timespec until = clock_deadline(CLOCK_MONOTONIC, writer->retry_ms);
+    struct timespec until = clock_deadline(writer->retry_ms);
 
     set_paused(writer, true);
     while (!writer->is_stopping &&
@@ -131,15 +131,10 @@ struct disk_writer *disk_writer_start(const struct disk_writer_calls *calls, int
                                       struct error *err)
 {
     struct disk_writer *writer = memory_new(1, sizeof(*writer));
-    pthread_condattr_t attributes;
-
     writer->calls = *calls;
     writer->retry_ms = retry_ms;
     pthread_mutex_init(&writer->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&writer->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&writer->changed);
     int result = connection_start_thread(&writer->thread, run, writer);
     writer->has_thread = result == 0;
     if (result == 0)
@@ -202,7 +197,7 @@ void disk_writer_push(struct disk_writer *writer, const struct disk_write *write
 
 bool disk_writer_wait(struct disk_writer *writer, size_t most, int timeout_ms)
 {
-    struct timespec until = clock_deadline(CLOCK_MONOTONIC, timeout_ms);
+    struct timespec until = clock_deadline(timeout_ms);
 
     pthread_mutex_lock(&writer->lock);
     while (writer->count > most && !writer->has_failed &&

@@ -65,9 +65,7 @@ static void tell_approved(struct server *server)
 /* Until the next round, or the end. */
 static bool sleep_a_round(struct server *server)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += HOUSEKEEPER_MS / 1000;
+    struct timespec until = clock_deadline(HOUSEKEEPER_MS);
     pthread_mutex_lock(&server->lock);
     while (!server->is_housekeeper_ending &&
            pthread_cond_timedwait(&server->changed, &server->lock, &until) == 0)

@@ -389,7 +389,7 @@ struct jobs *jobs_start(const struct jobs_options *options, struct error *err)
     struct jobs *jobs = memory_new(1, sizeof(*jobs));
     jobs->options = *options;
     pthread_mutex_init(&jobs->lock, NULL);
-    pthread_cond_init(&jobs->wake, NULL);
+    clock_condition_init(&jobs->wake);
     size_t wanted = options->parallel ? options->parallel : 1;
     for (size_t i = 0; i < wanted && i < JOBS_MAX_PARALLEL; i++) {
         int cause = pthread_create(&jobs->threads[i], NULL, work, jobs);

@@ -150,7 +150,6 @@ static int start(struct server *server, const struct server_options *options, st
 static struct server *server_new(const struct server_options *options)
 {
     struct server *server = memory_new(1, sizeof(*server));
-    pthread_condattr_t attributes;
     server->format = text_copy(options->format ? options->format : "qcow2");
     server->checkpoint_bytes =
         options->checkpoint_bytes ? options->checkpoint_bytes : SERVER_CHECKPOINT;
@@ -159,10 +158,7 @@ static struct server *server_new(const struct server_options *options)
     server->pool = (struct pool){.fd = -1, .state_fd = -1, .lock_fd = -1};
     pthread_mutex_init(&server->rows_lock, NULL);
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&server->changed);
     return server;
 }
 
@@ -187,9 +183,7 @@ static void end_connections(struct server *server)
         connections_join(server);
         pthread_mutex_lock(&server->lock);
         bool is_empty = !server->connections;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
+        struct timespec until = clock_deadline(1000);
         /* The housekeeper shuts those that take too long. */
         if (!is_empty)
             pthread_cond_timedwait(&server->changed, &server->lock, &until);
