@@ -6,6 +6,7 @@
  */
 #include "base/own.h"
 #include "base/text.h"
+#include "formats/digest.h"
 #include "p2v/agent/inventory_file.h"
 #include "p2v/agent/inventory_net.h"
 #include "p2v/send_private.h"
@@ -19,7 +20,6 @@
 #include <string.h>
 
 #define INFO "rehost agent key 1"
-#define HASH_SIZE 32
 
 /* --- what the machine is --- */
 
@@ -104,11 +104,10 @@ static char *marks_of_this_machine(void)
 static int derive(const char *token, const uint8_t pin[TLS_IDENTITY_SIZE], const char *marks,
                   uint8_t seed[TLS_SEED_SIZE])
 {
-    uint8_t info[sizeof(INFO) - 1 + HASH_SIZE];
+    uint8_t info[sizeof(INFO) - 1 + DIGEST_SIZE];
     char digest[] = "SHA256";
     memcpy(info, INFO, sizeof(INFO) - 1);
-    if (!EVP_Digest(marks, strlen(marks), info + sizeof(INFO) - 1, NULL, EVP_sha256(), NULL))
-        return -1;
+    digest_compute(marks, strlen(marks), info + sizeof(INFO) - 1);
     EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
     EVP_KDF_CTX *context = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
     const OSSL_PARAM parameters[] = {

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/io.h"
 #include "base/own.h"
+#include "formats/digest.h"
 #include "p2v/agent/inventory_file.h"
 #include "p2v/machine.h"
 #include "p2v/send_private.h"
@@ -14,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,11 +71,11 @@ static void add_hex(const uint8_t *bytes, struct text *out)
 static char *key_name(const uint8_t pin[TLS_IDENTITY_SIZE], const char *subject)
 {
     AUTO(text) name = {0};
-    uint8_t hash[EVP_MAX_MD_SIZE] = {0};
+    uint8_t hash[DIGEST_SIZE];
     text_add(&name, "agent-");
     add_hex(pin, &name);
     if (subject) {
-        EVP_Digest(subject, strlen(subject), hash, NULL, EVP_sha256(), NULL);
+        digest_compute(subject, strlen(subject), hash);
         text_add(&name, "-");
         add_hex(hash, &name);
     }
