@@ -57,8 +57,8 @@ static bool has_failed(const struct finish *finish)
 
 static bool was_tested(const struct finish *finish)
 {
-    const char *result = json_string_value(json_object_get(finish->convert.report, "boot_test"));
-    return !finish->convert.is_boot_tested && result && strcmp(result, "passed") == 0;
+    const char *result = json_text_of(finish->convert.report, "boot_test");
+    return !finish->convert.is_boot_tested && strcmp(result, "passed") == 0;
 }
 
 static void print_result(const struct finish *finish)

@@ -14,12 +14,6 @@
 
 #define MAX_TOPOLOGY 512u /* of each of sockets, cores, threads (docs/guest.md) */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* 0 for what is no number from 1 to `limit`. */
 static uint64_t number_of(const json_t *object, const char *key, uint64_t limit)
 {
@@ -42,7 +36,7 @@ static void read_cpu(const json_t *cpu, struct definition_hints *hints)
 
 static void read_firmware(const json_t *firmware, struct definition_hints *hints)
 {
-    const char *type = text_of(firmware, "type");
+    const char *type = json_text_of(firmware, "type");
     hints->is_uefi = strcmp(type, "uefi") == 0;
     hints->is_firmware_known = hints->is_uefi || strcmp(type, "bios") == 0;
     hints->is_secure_boot = json_is_true(json_object_get(firmware, "secure_boot"));
@@ -89,7 +83,7 @@ static void read_uuid(const char *text, struct definition_hints *hints)
 
 static bool is_of_a_machine(const json_t *inventory)
 {
-    return strcmp(text_of(inventory, "made_from"), "disks") != 0;
+    return strcmp(json_text_of(inventory, "made_from"), "disks") != 0;
 }
 
 void finish_inventory_hints(const json_t *inventory, struct definition_hints *hints)
@@ -99,8 +93,8 @@ void finish_inventory_hints(const json_t *inventory, struct definition_hints *hi
         return;
     read_cpu(json_object_get(inventory, "cpu"), hints);
     read_firmware(json_object_get(inventory, "firmware"), hints);
-    read_clock(text_of(inventory, "clock"), hints);
-    read_uuid(text_of(json_object_get(inventory, "dmi"), "uuid"), hints);
+    read_clock(json_text_of(inventory, "clock"), hints);
+    read_uuid(json_text_of(json_object_get(inventory, "dmi"), "uuid"), hints);
     uint64_t bytes = number_of(inventory, "memory_bytes", GUEST_MAX_MEMORY);
     hints->memory_bytes = div_round_up(bytes, MIB) * MIB;
 }
@@ -117,7 +111,7 @@ static bool is_taken(const struct nics *nics, const char *name, const char *mac)
 /* Virtual functions belong to guests that the machine ran. */
 static void read_nic(const json_t *item, struct nics *nics, struct log *log)
 {
-    const char *name = text_of(item, "name"), *mac = text_of(item, "mac");
+    const char *name = json_text_of(item, "name"), *mac = json_text_of(item, "mac");
     if (!nic_name_is_physical(name) || json_is_true(json_object_get(item, "is_virtual_function")))
         return;
     if (!guest_mac_is_valid(mac) || is_taken(nics, name, mac) || nics->count == GUEST_MAX_NICS) {

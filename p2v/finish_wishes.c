@@ -21,10 +21,9 @@ static const char *mac_of(const json_t *inventory, const char *name)
     const json_t *nic;
     json_array_foreach(json_object_get(inventory, "nics"), i, nic)
     {
-        const char *other = json_string_value(json_object_get(nic, "name"));
-        const char *mac = json_string_value(json_object_get(nic, "mac"));
-        if (other && strcmp(other, name) == 0)
-            return mac && guest_mac_is_valid(mac) ? mac : "";
+        const char *mac = json_text_of(nic, "mac");
+        if (strcmp(json_text_of(nic, "name"), name) == 0)
+            return guest_mac_is_valid(mac) ? mac : "";
     }
     return "";
 }

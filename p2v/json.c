@@ -50,6 +50,12 @@ void json_set_bool(json_t *object, const char *key, bool value)
     json_object_set_new(object, key, json_boolean(value));
 }
 
+const char *json_text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
 char *json_format(const json_t *json)
 {
     AUTO(text) out = {0};

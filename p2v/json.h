@@ -31,6 +31,9 @@ void json_set_text(json_t *object, const char *key, const char *text);
 void json_set_bytes(json_t *object, const char *key, uint64_t bytes);
 void json_set_bool(json_t *object, const char *key, bool value);
 
+/* The text at a key, unescaped; "" when there is none, or no object. Borrowed. */
+const char *json_text_of(const json_t *object, const char *key);
+
 /* Two-space indent, keys in the order they were set, newline at the end. Caller frees. */
 char *json_format(const json_t *json);
 

@@ -46,8 +46,7 @@ void report_set_step_bytes(json_t *report, const char *name, uint64_t bytes)
     const json_t *steps = json_object_get(report, "steps");
     for (size_t i = 0; i < json_array_size(steps); i++) {
         json_t *step = json_array_get(steps, i);
-        const char *step_name = json_string_value(json_object_get(step, "name"));
-        if (step_name && strcmp(step_name, name) == 0)
+        if (strcmp(json_text_of(step, "name"), name) == 0)
             json_set_bytes(step, "bytes", bytes);
     }
 }

@@ -23,23 +23,17 @@
 
 /* --- what the machine is --- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 void send_take_mark(const json_t *inventory, char mark[MACHINE_MARK_SIZE])
 {
     const json_t *dmi = json_object_get(inventory, "dmi");
-    machine_mark_make(text_of(dmi, "uuid"), text_of(dmi, "serial"), mark);
+    machine_mark_make(json_text_of(dmi, "uuid"), json_text_of(dmi, "serial"), mark);
 }
 
 /* Built in: an adapter on USB goes from machine to machine, and may be late. */
 static bool is_built_in(const json_t *nic)
 {
-    return strcmp(text_of(nic, "mac_origin"), "permanent") == 0 &&
-           strcmp(text_of(nic, "bus"), "usb") != 0 && text_of(nic, "bus")[0] &&
+    return strcmp(json_text_of(nic, "mac_origin"), "permanent") == 0 &&
+           strcmp(json_text_of(nic, "bus"), "usb") != 0 && json_text_of(nic, "bus")[0] &&
            !json_is_true(json_object_get(nic, "is_virtual_function"));
 }
 
@@ -57,7 +51,7 @@ static size_t add_macs(const json_t *nics, struct text *marks)
     json_array_foreach(nics, i, nic)
     {
         if (count < NET_MAX_LINKS && is_built_in(nic))
-            macs[count++] = text_of(nic, "mac");
+            macs[count++] = json_text_of(nic, "mac");
     }
     qsort(macs, count, sizeof(macs[0]), compare_texts);
     for (i = 0; i < count; i++)

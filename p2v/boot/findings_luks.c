@@ -36,8 +36,8 @@ static json_t *read_header(const struct block_source *volume)
 
 static bool is_tpm_token(const json_t *token)
 {
-    const char *type = json_string_value(json_object_get(token, "type"));
-    return type && (strcmp(type, "systemd-tpm2") == 0 || strcmp(type, "clevis") == 0);
+    const char *type = json_text_of(token, "type");
+    return strcmp(type, "systemd-tpm2") == 0 || strcmp(type, "clevis") == 0;
 }
 
 static bool is_named(const json_t *token, const char *slot)

@@ -94,10 +94,9 @@ static bool take_stage(struct run *run)
     AUTO_JSON json = run->line[0] == '{' ? json_loads(run->line, 0, NULL) : NULL;
     if (!json || !stage_of(json_string_value(json_object_get(json, "stage")), &stage))
         return false;
-    const char *text = json_string_value(json_object_get(json, "text"));
     const struct jobs_options *options = &run->jobs->options;
     if (options->stage)
-        options->stage(options->context, run->job->machine, stage, text ? text : "");
+        options->stage(options->context, run->job->machine, stage, json_text_of(json, "text"));
     return true;
 }
 

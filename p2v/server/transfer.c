@@ -208,12 +208,6 @@ static bool is_taken(void *context, const char *name)
     return false;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* A boot medium does not know what the system on the disks is called. */
 static int claim_name(struct server *server, struct transfer *transfer,
                       const struct wire_machine *machine, const json_t *inventory, bool *is_new,
@@ -221,8 +215,8 @@ static int claim_name(struct server *server, struct transfer *transfer,
 {
     char hardware[MACHINE_NAME_SIZE];
     const json_t *dmi = json_object_get(inventory, "dmi");
-    machine_name_of_hardware(text_of(dmi, "product"), text_of(dmi, "serial"), hardware);
-    const char *hostname = text_of(inventory, "hostname");
+    machine_name_of_hardware(json_text_of(dmi, "product"), json_text_of(dmi, "serial"), hardware);
+    const char *hostname = json_text_of(inventory, "hostname");
     const char *wanted = machine->name[0] ? machine->name : hostname[0] ? hostname : hardware;
     return machine_claim(server->database, transfer->identity, wanted, is_taken, server,
                          &transfer->number, transfer->name, is_new, err);
@@ -232,8 +226,8 @@ static int claim_name(struct server *server, struct transfer *transfer,
 static void note_ids(struct server *server, struct transfer *transfer, const json_t *inventory)
 {
     const json_t *dmi = json_object_get(inventory, "dmi");
-    if (machine_set_ids(server->database, transfer->number, text_of(dmi, "uuid"),
-                        text_of(dmi, "serial"), transfer->twin, NULL) == 0 &&
+    if (machine_set_ids(server->database, transfer->number, json_text_of(dmi, "uuid"),
+                        json_text_of(dmi, "serial"), transfer->twin, NULL) == 0 &&
         transfer->twin[0])
         log_warning(&transfer->log.log, "it has the same host name, UUID or serial as %s",
                     transfer->twin);
