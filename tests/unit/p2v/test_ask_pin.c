@@ -5,11 +5,8 @@
  */
 #include "base/clock.h"
 #include "p2v/wire/ask_pin.h"
+#include "tests/lib/wire_fixture.h"
 #include "tests/unit/p2v/server_agent.h"
-
-#include <arpa/inet.h>
-#include <pthread.h>
-#include <sys/socket.h>
 
 static struct link_address address_of(unsigned port)
 {
@@ -67,18 +64,6 @@ static void test_asking_for_a_pin_leaves_nothing_at_the_server(void **state)
 
 /* --- what is no server of ours --- */
 
-static int listen_on_a_port(unsigned *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    *port = ntohs(address.sin_port);
-    return fd;
-}
-
 static void *answer_as_a_web_server(void *context)
 {
     static const char words[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
@@ -92,10 +77,10 @@ static void test_asking_what_is_no_server_of_ours_is_an_error(void **state)
 {
     struct error err = {0};
     uint8_t pin[TLS_IDENTITY_SIZE];
-    unsigned port;
+    uint16_t port;
     pthread_t thread;
     (void)state;
-    int fd = listen_on_a_port(&port);
+    int fd = listen_anywhere(&port);
     struct link_address address = address_of(port);
     assert_int_equal(pthread_create(&thread, NULL, answer_as_a_web_server, &fd), 0);
     assert_int_equal(ask_pin(&address, AGENT_WAIT_MS, pin, &err), -1);
