@@ -15,7 +15,6 @@
 
 /* Of one volume of the plan. */
 struct snapshot_taken {
-    struct snapshot_own own;
     struct snapshot_dm dm;
     struct device *device; /* the snapshot, opened; NULL: not yet, or no more */
     double used_percent;

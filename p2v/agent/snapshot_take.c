@@ -184,7 +184,6 @@ static int find_own(struct snapshots *snapshots, const struct snapshot_owns *own
         const struct snapshot_own *own = &owns->items[i];
         if (strcmp(own->vg, volume->vg) != 0 || strcmp(own->name, name) != 0 || !own->is_active)
             continue;
-        taken->own = *own;
         taken->dm = (struct snapshot_dm){own->major, own->minor};
         return 0;
     }
