@@ -51,7 +51,7 @@ struct send {
     struct freezer *freezer;          /* NULL: nothing to freeze, or it cannot be */
     bool is_frozen;                   /* for the last pass */
     bool is_map_held;                 /* for a map */
-    struct send_snapshots *snapshots; /* NULL: none are wanted */
+    struct send_snapshots *snapshots; /* NULL: there are to be none */
 
     /* Messages and progress. While frozen only a terminal is written to: the rest waits. */
     pthread_mutex_t output;

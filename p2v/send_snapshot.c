@@ -24,7 +24,7 @@ struct send_snapshots {
     struct snapshot_disk disks[WIRE_MAX_DISKS];
     size_t count;
     pthread_mutex_t lock; /* what is below; the sender's thread and the control connection's */
-    struct snapshots *snapshots;
+    struct snapshots *snapshots; /* is there as long as this is */
     bool is_held;
     bool has_lasted;      /* a pass was read by way of them */
     atomic_bool has_some; /* read by who waits for the end */
@@ -59,7 +59,15 @@ static bool is_wanted(const struct send *send)
     return is_any;
 }
 
-static struct send_snapshots *start(struct send *send)
+static void held_free(struct send_snapshots *held)
+{
+    snapshots_close(held->snapshots);
+    pthread_mutex_destroy(&held->lock);
+    free(held);
+}
+
+/* NULL with err: there can be none. */
+static struct send_snapshots *held_new(struct send *send, struct error *err)
 {
     struct send_snapshots *held = memory_new(1, sizeof(*held));
     held->send = send;
@@ -72,7 +80,17 @@ static struct send_snapshots *start(struct send *send)
         held->disks[held->count++] = (struct snapshot_disk){disk->name, disk->device.major,
                                                             disk->device.minor, disk->live_source};
     }
-    return held;
+    struct snapshots_options options = {.disks = held->disks,
+                                        .disk_count = held->count,
+                                        .freeze = send_freeze_moment,
+                                        .thaw = send_thaw_moment,
+                                        .context = send,
+                                        .log = &send->log};
+    held->snapshots = snapshots_open(&options, err);
+    if (held->snapshots)
+        return held;
+    held_free(held);
+    return NULL;
 }
 
 static void show_through(struct send *send, const struct snapshots *snapshots)
@@ -99,29 +117,21 @@ void send_prepare_snapshots(struct send *send)
     struct error err = {0};
     if (!is_wanted(send))
         return;
-    struct send_snapshots *held = send->snapshots = start(send);
-    struct snapshots_options options = {.disks = held->disks,
-                                        .disk_count = held->count,
-                                        .freeze = send_freeze_moment,
-                                        .thaw = send_thaw_moment,
-                                        .context = send,
-                                        .log = &send->log};
     const char *obstacle = find_obstacle(send);
-    held->snapshots = snapshots_open(&options, &err);
-    if (held->snapshots && !obstacle && !send->options->is_final) {
-        show_through(send, held->snapshots);
-        return;
-    }
-    snapshots_close(held->snapshots);
-    held->snapshots = NULL;
-    if (!send->options->is_final)
+    if (obstacle || send->options->is_final)
+        snapshots_sweep(&send->log, NULL);
+    else
+        send->snapshots = held_new(send, &err);
+    if (send->snapshots)
+        show_through(send, send->snapshots->snapshots);
+    else if (!send->options->is_final)
         log_info(&send->log, "no snapshots: %s: the disks are gone over in passes",
                  obstacle ? obstacle : err.text);
 }
 
 bool send_has_snapshots(const struct send *send)
 {
-    return send->snapshots && send->snapshots->snapshots;
+    return send->snapshots;
 }
 
 /* --- how long --- */
@@ -229,7 +239,7 @@ int send_snapshot_map(const struct send_disk *disk, struct extents *used, struct
 static void drop_all(struct send *send)
 {
     struct send_snapshots *held = send->snapshots;
-    if (!held || !held->snapshots)
+    if (!held)
         return;
     pthread_mutex_lock(&held->lock);
     drop(held);
@@ -245,14 +255,11 @@ void send_take_stage(void *context, const char *machine, enum wire_stage stage, 
 
 void send_close_snapshots(struct send *send)
 {
-    struct send_snapshots *held = send->snapshots;
-    if (!held)
+    if (!send->snapshots)
         return;
     drop_all(send);
     show_through(send, NULL);
-    snapshots_close(held->snapshots);
-    pthread_mutex_destroy(&held->lock);
-    free(held);
+    held_free(send->snapshots);
     send->snapshots = NULL;
 }
 

@@ -29,19 +29,21 @@ const struct block_source *snapshots_block(const struct snapshots *snapshots, si
 
 /* --- opening --- */
 
-static int take_lock(struct snapshots *snapshots, struct error *err)
+/* Held for as long as the file is open. */
+static int take_lock(int *lock, struct error *err)
 {
-    snapshots->lock = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (snapshots->lock < 0)
+    *lock = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*lock < 0)
         return error_set(err, errno, "%s", LOCK_PATH);
-    if (flock(snapshots->lock, LOCK_EX | LOCK_NB) == 0)
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
         return error_set(err, EBUSY, "another run has snapshots now");
     return error_set(err, errno, "lock %s", LOCK_PATH);
 }
 
-static int remove_left_over(struct snapshots *snapshots, struct error *err)
+/* With the lock. */
+static int remove_left_over(struct log *log, struct error *err)
 {
     struct snapshot_owns owns;
     if (snapshot_lvm_list(&owns, err) != 0)
@@ -51,13 +53,18 @@ static int remove_left_over(struct snapshots *snapshots, struct error *err)
         const struct snapshot_own *own = &owns.items[i];
         result = snapshot_lvm_remove(own, err);
         if (result == 0)
-            log_info(snapshots->options.log, "removed the snapshot %s/%s of an earlier run",
-                     own->vg, own->name);
+            log_info(log, "removed the snapshot %s/%s of an earlier run", own->vg, own->name);
         else
             error_wrap(err, "the snapshot %s/%s of an earlier run", own->vg, own->name);
     }
     snapshot_owns_fini(&owns);
     return result;
+}
+
+int snapshots_sweep(struct log *log, struct error *err)
+{
+    AUTO_CLOSE int lock = -1;
+    return take_lock(&lock, err) == 0 ? remove_left_over(log, err) : -1;
 }
 
 struct snapshots *snapshots_open(const struct snapshots_options *options, struct error *err)
@@ -69,7 +76,7 @@ struct snapshots *snapshots_open(const struct snapshots_options *options, struct
     snapshots->used = memory_new(options->disk_count + 1, sizeof(*snapshots->used));
     for (size_t i = 0; i < options->disk_count; i++)
         snapshots->overlays[i] = snapshot_overlay_new(snapshots_disk(snapshots, i));
-    if (take_lock(snapshots, err) == 0 && remove_left_over(snapshots, err) == 0 &&
+    if (take_lock(&snapshots->lock, err) == 0 && remove_left_over(options->log, err) == 0 &&
         snapshots_check(snapshots, err) == 0)
         return snapshots;
     snapshots_close(snapshots);

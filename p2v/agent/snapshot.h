@@ -48,10 +48,10 @@ struct snapshots_options {
 
 struct snapshots;
 
-/*
- * Removes what a killed run has left behind. NULL with err: there can be no snapshots, and why;
- * EBUSY: another run has some now.
- */
+/* Removes what a killed run has left behind. EBUSY: another run has some now. */
+int snapshots_sweep(struct log *log, struct error *err);
+
+/* Sweeps, too. NULL with err: there can be no snapshots, and why. */
 struct snapshots *snapshots_open(const struct snapshots_options *options, struct error *err);
 
 /* Removes those that there are. */
