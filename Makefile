@@ -17,11 +17,12 @@ ALL_LDFLAGS = -pie -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed,-z,re
 
 # --- what is there -------------------------------------------------------------------------------
 
-ROOMS := base disk formats bootfix p2v
+ROOMS := base disk formats bootfix hypervisor p2v
 PKG_base    := zlib
 PKG_disk    := blkid ext2fs com_err
 PKG_formats := libcrypto jansson libxml-2.0 zlib libzstd
 PKG_bootfix := libguestfs libarchive libzstd liblzma
+PKG_hypervisor := libseccomp
 PKG_p2v     := libcrypto libssl jansson ncursesw sqlite3 libzstd
 
 # A room may use the rooms that stand before it here, and no others.
@@ -29,16 +30,17 @@ LOWER_base    := base
 LOWER_disk    := disk base
 LOWER_formats := formats base
 LOWER_bootfix := bootfix base
-LOWER_p2v     := p2v bootfix formats disk base
+LOWER_hypervisor := hypervisor formats base
+LOWER_p2v     := p2v hypervisor bootfix formats disk base
 
-sources    = $(filter-out p2v/main.c p2v/agent_main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
+sources    = $(filter-out p2v/main.c p2v/agent_main.c hypervisor/main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 objects    = $(patsubst %.c,$(B)/obj/%.o,$(1))
 lower_libs = $(foreach room,$(LOWER_$(1)),$(B)/lib$(room).a)
 pkgs       = $(sort $(foreach room,$(LOWER_$(1)),$(PKG_$(room))))
 pkg_cflags = $(if $(1),$(shell pkg-config --cflags $(1)))
 pkg_libs   = $(if $(1),$(shell pkg-config --libs $(1)))
 
-PROGRAMS := $(B)/rehost $(B)/rehost-agent
+PROGRAMS := $(B)/rehost $(B)/rehost-agent $(if $(wildcard hypervisor/main.c),$(B)/rehost-vm)
 UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/test_*.c))
 CONTRACT := $(patsubst tests/contract/%.c,$(B)/contract/%,$(wildcard tests/contract/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -78,6 +80,10 @@ $(foreach room,$(ROOMS),$(eval $(call ROOM_RULES,$(room))))
 $(B)/rehost: $(B)/obj/p2v/main.o $(LIBS)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(call lower_libs,p2v) $(LIBS_p2v)
+
+$(B)/rehost-vm: $(B)/obj/hypervisor/main.o $(call lower_libs,hypervisor)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(call lower_libs,hypervisor) $(LIBS_hypervisor)
 
 # The agent is static, to run on any Linux: what it uses is in the development packages. glibc warns
 # that looking names up needs its shared libraries; the agent asks only what is built in. That warning
