@@ -54,20 +54,24 @@ static int report(const char *const argv[], struct text *out, struct error *err)
 
 #define REPORT_OPTIONS "--reportformat", "json", "--units", "b", "--nosuffix", "--binary"
 
+static int report_volumes(struct text *lvs, struct error *err)
+{
+    const char *const argv[] = {"lvs", REPORT_OPTIONS, "-o", SNAPSHOT_LVS_COLUMNS, NULL};
+    return report(argv, lvs, err);
+}
+
 int snapshot_lvm_report(struct text *lvs, struct text *pvs, struct error *err)
 {
-    const char *const volumes[] = {"lvs", REPORT_OPTIONS, "-o", SNAPSHOT_LVS_COLUMNS, NULL};
     const char *const segments[] = {"pvs", "--segments",         REPORT_OPTIONS,
                                     "-o",  SNAPSHOT_PVS_COLUMNS, NULL};
-    return report(volumes, lvs, err) == 0 ? report(segments, pvs, err) : -1;
+    return report_volumes(lvs, err) == 0 ? report(segments, pvs, err) : -1;
 }
 
 int snapshot_lvm_list(struct snapshot_owns *owns, struct error *err)
 {
     AUTO(text) lvs = {0};
-    const char *const volumes[] = {"lvs", REPORT_OPTIONS, "-o", SNAPSHOT_LVS_COLUMNS, NULL};
     *owns = (struct snapshot_owns){0};
-    return report(volumes, &lvs, err) == 0 ? snapshot_owns_read(owns, text_string(&lvs), err) : -1;
+    return report_volumes(&lvs, err) == 0 ? snapshot_owns_read(owns, text_string(&lvs), err) : -1;
 }
 
 int snapshot_lvm_create(const struct snapshot_volume *volume, size_t number, struct error *err)
