@@ -157,6 +157,19 @@ static int read_segment(struct planning *planning, const json_t *row, struct err
     return 0;
 }
 
+/* --- groups --- */
+
+static void note_group(struct planning *planning, const json_t *row, const char *vg)
+{
+    struct snapshot_group group = {.vg = vg};
+    if (snapshot_room_find(planning->groups, planning->group_count, vg) ||
+        snapshot_report_number(row, "vg_free_count", &group.free_extents, NULL) != 0)
+        return;
+    planning->groups =
+        memory_grow(planning->groups, planning->group_count + 1, sizeof(*planning->groups));
+    planning->groups[planning->group_count++] = group;
+}
+
 /* --- volumes --- */
 
 /* "/dev/sda3:0-1279": a path may have colons of its own. False: not understood. */
@@ -315,8 +328,6 @@ static bool is_any_indirect(const struct range *ranges, unsigned count)
     return false;
 }
 
-static void note_group(struct planning *planning, const json_t *row, const char *vg);
-
 /* A row is a segment; those of one volume follow each other. */
 static int read_volume(struct planning *planning, const json_t *row, struct error *err)
 {
@@ -352,28 +363,6 @@ static int read_volume(struct planning *planning, const json_t *row, struct erro
     if (!is_same_volume(plan, vg, name) && add_volume(plan, row, vg, name, err) != 0)
         return -1;
     return add_parts(planning, row, ranges, count, err);
-}
-
-/* --- groups --- */
-
-static struct snapshot_group *find_group(const struct planning *planning, const char *vg)
-{
-    for (size_t i = 0; i < planning->group_count; i++) {
-        if (strcmp(planning->groups[i].vg, vg) == 0)
-            return &planning->groups[i];
-    }
-    return NULL;
-}
-
-static void note_group(struct planning *planning, const json_t *row, const char *vg)
-{
-    struct snapshot_group group = {.vg = vg};
-    if (find_group(planning, vg) ||
-        snapshot_report_number(row, "vg_free_count", &group.free_extents, NULL) != 0)
-        return;
-    planning->groups =
-        memory_grow(planning->groups, planning->group_count + 1, sizeof(*planning->groups));
-    planning->groups[planning->group_count++] = group;
 }
 
 /* --- */

@@ -42,8 +42,8 @@ static void share(struct snapshot_plan *plan, const struct snapshot_group *group
     }
 }
 
-static struct snapshot_group *find_group(struct snapshot_group *groups, size_t count,
-                                         const char *vg)
+struct snapshot_group *snapshot_room_find(struct snapshot_group *groups, size_t count,
+                                          const char *vg)
 {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(groups[i].vg, vg) == 0)
@@ -57,7 +57,7 @@ void snapshot_room_share(struct snapshot_plan *plan, struct snapshot_group *grou
     char has[32], needs[32];
     for (size_t i = 0; i < plan->volume_count; i++) {
         const struct snapshot_volume *volume = &plan->volumes[i];
-        struct snapshot_group *group = find_group(groups, count, volume->vg);
+        struct snapshot_group *group = snapshot_room_find(groups, count, volume->vg);
         if (!group)
             continue;
         group->extent_bytes = volume->extent_bytes;

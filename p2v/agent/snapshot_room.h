@@ -14,6 +14,10 @@ struct snapshot_group {
     uint64_t extent_bytes, wanted, least; /* found out here, in extents */
 };
 
+/* NULL: it is none of these. */
+struct snapshot_group *snapshot_room_find(struct snapshot_group *groups, size_t count,
+                                          const char *vg);
+
 /* Sets the volumes' room_extents; an obstacle where a group has too little. */
 void snapshot_room_share(struct snapshot_plan *plan, struct snapshot_group *groups, size_t count);
 
