@@ -31,7 +31,6 @@ static bool has_tag(const char *tags)
 /* 1: it is one of ours. */
 static int read_own(const json_t *row, struct snapshot_own *own, struct error *err)
 {
-    uint64_t major, minor;
     const char *vg = snapshot_report_text(row, "vg_name", err);
     const char *name = vg ? snapshot_report_text(row, "lv_name", err) : NULL;
     const char *tags = name ? snapshot_report_text(row, "lv_tags", err) : NULL;
@@ -43,13 +42,7 @@ static int read_own(const json_t *row, struct snapshot_own *own, struct error *e
     *own = (struct snapshot_own){0};
     memcpy(own->vg, vg, strlen(vg));
     memcpy(own->name, name, strlen(name));
-    own->is_active = snapshot_report_number(row, "lv_kernel_major", &major, NULL) == 0 &&
-                     snapshot_report_number(row, "lv_kernel_minor", &minor, NULL) == 0 &&
-                     major <= UINT32_MAX && minor <= UINT32_MAX;
-    if (own->is_active) {
-        own->major = (unsigned)major;
-        own->minor = (unsigned)minor;
-    }
+    own->is_active = snapshot_report_device(row, &own->major, &own->minor, NULL) == 0;
     return 1;
 }
 

@@ -260,22 +260,17 @@ static bool is_same_volume(const struct snapshot_plan *plan, const char *vg, con
 static int add_volume(struct snapshot_plan *plan, const json_t *row, const char *vg,
                       const char *name, struct error *err)
 {
-    uint64_t major, minor;
     struct snapshot_volume volume = {0};
     if (strlen(vg) >= sizeof(volume.vg) || strlen(name) >= sizeof(volume.name))
         return error_set(err, 0, "LVM's report: a name of %zu bytes", strlen(name));
     memcpy(volume.vg, vg, strlen(vg));
     memcpy(volume.name, name, strlen(name));
-    if (snapshot_report_number(row, "lv_kernel_major", &major, err) != 0 ||
-        snapshot_report_number(row, "lv_kernel_minor", &minor, err) != 0 ||
+    if (snapshot_report_device(row, &volume.major, &volume.minor, err) != 0 ||
         snapshot_report_number(row, "lv_size", &volume.size_bytes, err) != 0 ||
         snapshot_report_number(row, "vg_extent_size", &volume.extent_bytes, err) != 0)
         return -1;
-    if (volume.extent_bytes == 0 || volume.size_bytes == 0 || major > UINT32_MAX ||
-        minor > UINT32_MAX)
+    if (volume.extent_bytes == 0 || volume.size_bytes == 0)
         return error_set(err, 0, "LVM's report: %s does not add up", name);
-    volume.major = (unsigned)major;
-    volume.minor = (unsigned)minor;
     plan->volumes = memory_grow(plan->volumes, plan->volume_count + 1, sizeof(*plan->volumes));
     plan->volumes[plan->volume_count++] = volume;
     return 0;
@@ -289,11 +284,10 @@ static bool is_open(const json_t *row)
 
 static bool is_swap(const struct planning *planning, const json_t *row)
 {
-    uint64_t major, minor;
+    unsigned major, minor;
     const struct snapshot_machine *machine = planning->machine;
-    return snapshot_report_number(row, "lv_kernel_major", &major, NULL) == 0 &&
-           snapshot_report_number(row, "lv_kernel_minor", &minor, NULL) == 0 &&
-           machine->is_swap(machine->context, (unsigned)major, (unsigned)minor);
+    return snapshot_report_device(row, &major, &minor, NULL) == 0 &&
+           machine->is_swap(machine->context, major, minor);
 }
 
 /* What is swapped out is not sent. Of another kind than linear it is, as it always was. */

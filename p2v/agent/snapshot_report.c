@@ -5,6 +5,8 @@
 #include "p2v/agent/snapshot_report.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,5 +58,19 @@ int snapshot_report_number(const json_t *row, const char *column, uint64_t *valu
     *value = strtoull(text, &end, 10);
     if (errno || end == text || *end || strchr(text, '-'))
         return error_set(err, 0, "LVM's report: %s is '%s'", column, text);
+    return 0;
+}
+
+int snapshot_report_device(const json_t *row, unsigned *major, unsigned *minor, struct error *err)
+{
+    uint64_t numbers[2];
+    if (snapshot_report_number(row, "lv_kernel_major", &numbers[0], err) != 0 ||
+        snapshot_report_number(row, "lv_kernel_minor", &numbers[1], err) != 0)
+        return -1;
+    if (numbers[0] > UINT_MAX || numbers[1] > UINT_MAX)
+        return error_set(err, 0, "LVM's report: a device %" PRIu64 ":%" PRIu64, numbers[0],
+                         numbers[1]);
+    *major = (unsigned)numbers[0];
+    *minor = (unsigned)numbers[1];
     return 0;
 }

@@ -20,6 +20,8 @@ json_t *snapshot_report_rows(const char *text, const char *kind, struct error *e
 /* A column that must be there. -1 with err. */
 int snapshot_report_number(const json_t *row, const char *column, uint64_t *value,
                            struct error *err);
+/* The volume's device number. -1 with err: it has none, as when it is not active. */
+int snapshot_report_device(const json_t *row, unsigned *major, unsigned *minor, struct error *err);
 /* NULL with err; borrowed. */
 const char *snapshot_report_text(const json_t *row, const char *column, struct error *err);
 
