@@ -117,12 +117,6 @@ class Physical(machine.Qemu):
         if self.terminal:
             self.terminal.feed(data)
 
-    def listen(self, seconds):
-        """Takes what the serial line says, for a while: one that nobody reads stops who writes."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._read(min(left, 0.2))
-
     def until(self, what, condition, seconds):
         """Listens until condition() is true, and returns what it gave."""
         deadline = time.monotonic() + seconds

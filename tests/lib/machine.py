@@ -210,14 +210,15 @@ class Qemu:
         end = time.monotonic() + at_most
         while time.monotonic() < end:
             before = len(self.text)
-            self._wait_quietly(quiet)
+            self.listen(quiet)
             if len(self.text) == before:
                 return
 
-    def _wait_quietly(self, seconds):
+    def listen(self, seconds):
+        """Takes what the serial line says, for a while: one that nobody reads stops who writes."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._read(0.2)
+        while (left := end - time.monotonic()) > 0:
+            self._read(min(left, 0.2))
 
     def login(self, password, user="root", timeout=120):
         for _ in range(3):
