@@ -25,9 +25,8 @@ struct send_snapshots {
     size_t count;
     pthread_mutex_t lock; /* what is below; the sender's thread and the control connection's */
     struct snapshots *snapshots; /* is there as long as this is */
-    bool is_held;
-    bool has_lasted;      /* a pass was read by way of them */
-    atomic_bool has_some; /* read by who waits for the end */
+    bool has_lasted;             /* a pass was read by way of them */
+    atomic_bool has_some;        /* read by who waits for the end */
 };
 
 /* --- whether --- */
@@ -184,7 +183,6 @@ bool send_take_snapshots(void *context)
     pthread_mutex_lock(&held->lock);
     set_some(held, true);
     int result = snapshots_take(held->snapshots, obstacle, sizeof(obstacle), &err);
-    held->is_held = result == 1;
     if (result == 1) {
         estimate(send);
         tell(send, held->snapshots);
@@ -201,7 +199,6 @@ bool send_take_snapshots(void *context)
 
 static void drop(struct send_snapshots *held)
 {
-    held->is_held = false;
     snapshots_drop(held->snapshots);
     set_some(held, false);
 }
@@ -213,9 +210,9 @@ bool send_are_snapshots_held(void *context)
     if (!held)
         return false;
     pthread_mutex_lock(&held->lock);
-    bool is_held = held->is_held && snapshots_hold(held->snapshots);
+    bool is_held = snapshots_hold(held->snapshots);
     held->has_lasted = is_held;
-    if (held->is_held && !is_held) {
+    if (!is_held && snapshots_are_taken(held->snapshots)) {
         drop(held);
         log_warning(&send->log, "the snapshots did not last: the disks are gone over in passes");
     }
@@ -230,7 +227,7 @@ int send_snapshot_map(const struct send_disk *disk, struct extents *used, struct
     if (!held || !disk->live.is_live)
         return 0;
     pthread_mutex_lock(&held->lock);
-    if (held->is_held)
+    if (snapshots_are_taken(held->snapshots))
         result = snapshots_used(held->snapshots, disk->snapshot_index, used, err) == 0 ? 1 : -1;
     pthread_mutex_unlock(&held->lock);
     return result;

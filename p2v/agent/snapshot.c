@@ -100,6 +100,11 @@ void snapshots_close(struct snapshots *snapshots)
 
 /* --- while there are some --- */
 
+bool snapshots_are_taken(const struct snapshots *snapshots)
+{
+    return snapshots->is_taken;
+}
+
 int snapshots_used(const struct snapshots *snapshots, size_t disk, struct extents *used,
                    struct error *err)
 {

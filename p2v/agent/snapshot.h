@@ -68,6 +68,9 @@ const struct block_source *snapshots_block(const struct snapshots *snapshots, si
  */
 int snapshots_take(struct snapshots *snapshots, char *obstacle, size_t size, struct error *err);
 
+/* Whether the disks are read by way of snapshots now: from take to drop. */
+bool snapshots_are_taken(const struct snapshots *snapshots);
+
 /* What is used of the disk at that moment; only after take. Adds to `used`. */
 int snapshots_used(const struct snapshots *snapshots, size_t disk, struct extents *used,
                    struct error *err);
