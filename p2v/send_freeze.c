@@ -42,7 +42,7 @@ void send_prepare_freeze(struct send *send)
 static void set_direct(struct send *send, bool is_direct)
 {
     for (size_t i = 0; i < send->disk_count; i++) {
-        if (send->disks[i].live.is_live && send->disks[i].live_source) {
+        if (send->disks[i].live.is_live) {
             live_source_drop(send->disks[i].live_source);
             live_source_set_direct(send->disks[i].live_source, is_direct);
         }

@@ -28,7 +28,7 @@ struct send_disk {
     struct machine_disk device; /* when source.is_device */
     struct source source;       /* its layout: as it was at the start */
     struct live live;
-    struct live_source *live_source; /* NULL: an image file */
+    struct live_source *live_source; /* NULL: an image file, which is never live */
     size_t snapshot_index;           /* in the snapshots' disks, when it is live */
     json_t *damage;                  /* what its unreadable ranges hit; NULL: not asked yet */
     size_t damage_count;             /* of ranges then */

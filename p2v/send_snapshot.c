@@ -73,7 +73,7 @@ static struct send_snapshots *held_new(struct send *send, struct error *err)
     pthread_mutex_init(&held->lock, NULL);
     for (size_t i = 0; i < send->disk_count; i++) {
         struct send_disk *disk = &send->disks[i];
-        if (!disk->live.is_live || !disk->live_source)
+        if (!disk->live.is_live)
             continue;
         disk->snapshot_index = held->count;
         held->disks[held->count++] = (struct snapshot_disk){disk->name, disk->device.major,
@@ -96,7 +96,7 @@ static void show_through(struct send *send, const struct snapshots *snapshots)
 {
     for (size_t i = 0; i < send->disk_count; i++) {
         struct send_disk *disk = &send->disks[i];
-        if (disk->live.is_live && disk->live_source)
+        if (disk->live.is_live)
             disk->source.block = snapshots ? snapshots_block(snapshots, disk->snapshot_index)
                                            : live_source_block(disk->live_source);
     }
@@ -165,7 +165,7 @@ static void estimate(struct send *send)
     for (size_t i = 0; i < send->disk_count; i++) {
         struct extents used = {0};
         struct send_disk *disk = &send->disks[i];
-        if (disk->live.is_live && disk->live_source &&
+        if (disk->live.is_live &&
             snapshots_used(send->snapshots->snapshots, disk->snapshot_index, &used, NULL) == 0)
             copy_estimate(disk->source.block, &used, &disk->source.used_bytes, NULL);
         extents_fini(&used);
