@@ -16,7 +16,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
-from sending import MIB, REHOST, ROOT, check, read, run, say, write  # noqa: E402
+from sending import REHOST, ROOT, check, read, run, say, write  # noqa: E402
 
 AGENT = os.environ.get("REHOST_AGENT") or os.path.join(ROOT, "build", "rehost-agent")
 CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
@@ -170,11 +170,7 @@ def own_copy(fixture, disk, folder):
     """The fixture's disk for this test alone: what the agent wrote would stand in it."""
     path = os.path.join(folder, disk["file"])
     run("cp", "--sparse=always", "--reflink=auto", os.path.join(fixture, disk["file"]), path)
-    return {"path": path, "serial": disk["serial"], "model": disk.get("model")}
-
-
-def reachable(nics):
-    return [{"mac": n["mac"], "network": n["network"]} for n in nics]
+    return {"path": path, "serial": disk["serial"]}
 
 
 # --- terminals -------------------------------------------------------------------------------

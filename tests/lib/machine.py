@@ -23,11 +23,22 @@ ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\
 SCREEN_ADDRESS, SCREEN_BYTES = 0xB8000, 32 * 1024
 
 EMERGENCY = r"\(initramfs\)|emergency mode|Give root password for maintenance|Kernel panic"
+FIRMWARE = r"UEFI Interactive Shell|BdsDxe: No bootable option"
 LOGIN = r"\S+ login: *$"
+
+
+OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
 
 
 class MachineError(Exception):
     pass
+
+
+def firmware_arguments(variables):
+    """UEFI with these variables, which stay as they are."""
+    return ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + OVMF % "CODE",
+            "-drive", "if=pflash,unit=1,format=raw,snapshot=on,file=" +
+            variables.replace(",", ",,")]
 
 
 def disk_arguments(profile, disks):
@@ -98,7 +109,6 @@ class Qemu:
         self.monitor = self._connect(monitor)
         self.monitor_file = self.monitor.makefile("rw")
         self.monitor_file.readline()
-        self.events = []
         self.command("qmp_capabilities")
 
     def __enter__(self):
@@ -136,7 +146,6 @@ class Qemu:
                 raise MachineError("%s: %s" % (name, answer["error"]["desc"]))
             if "return" in answer:
                 return answer["return"]
-            self.events.append(answer)
 
     def screen(self):
         """The text of the VGA text mode; nonsense while a graphics mode is on."""
@@ -274,8 +283,12 @@ class Qemu:
 class Machine(Qemu):
     """One of the two kinds of hardware, with disks that nothing is written to."""
 
-    def __init__(self, profile, disks, nics, memory_mib=1024, log_path=None, extra=()):
+    def __init__(self, profile, disks, nics, memory_mib=1024, log_path=None, variables=None,
+                 extra=()):
+        """`variables`: of UEFI; a BIOS without."""
         assert profile in ("metal", "virtio")
         super().__init__(["-icount", "shift=2,sleep=on", "-smp", "1", "-m", str(memory_mib),
+                          "-boot", "strict=on",
+                          *(firmware_arguments(variables) if variables else []),
                           *disk_arguments(profile, disks), *nic_arguments(profile, nics), *extra],
                          log_path)

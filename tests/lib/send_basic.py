@@ -6,7 +6,6 @@ checked by qemu-img and dumpe2fs.
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +15,9 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sending import (FAILED, MIB, NOT_AUTHORISED, OK, REHOST, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
+from sending import (FAILED, MIB, NOT_AUTHORISED, REHOST, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
                      WARNINGS, Disk, Failure, PlainDisk, Proxy, Sending, Server, check,
-                     check_equal, check_machine, check_pool, main, raw_copy, read, run, say, send,
+                     check_machine, check_pool, main, raw_copy, read, run, say, send,
                      wait_for, write)
 from bad_input import digest, noise  # noqa: E402
 

@@ -18,9 +18,9 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bad_input import digest, noise  # noqa: E402
+from bad_input import digest  # noqa: E402
 from sending import (FAILED, MIB, NO_SPACE, OK, SKIP, TRANSFER_ONLY, WARNINGS, Disk, Failure,  # noqa: E402
-                     PlainDisk, Proxy, REHOST, Sending, Server, check, check_equal, check_machine, check_pool, main,
+                     PlainDisk, Proxy, REHOST, Sending, Server, check, check_machine, check_pool, main,
                      raw_copy, read, run, say, send, wait_for, write)
 
 SOAK = os.environ.get("SOAK") == "1"

@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import (MIB, OK, SKIP, Server, check, check_pool, read, run, say,  # noqa: E402
+from sending import (MIB, OK, SKIP, Server, check, check_pool, run, say,  # noqa: E402
                      wait_for, write)
 from server_test import Failure, load  # noqa: E402
 

@@ -6,7 +6,6 @@ Every claim is checked with somebody else's tools: QEMU boots, qemu-img and e2fs
 says what was used, the guest's own shell says what came up.
 """
 
-import hashlib
 import json
 import mmap
 import os
