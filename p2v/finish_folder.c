@@ -109,12 +109,19 @@ int finish_folder_drop_leftovers(int folder_fd, struct error *err)
     return result;
 }
 
-int finish_folder_remove(const char *path, struct error *err)
+/* Where a folder lies while it is being removed, beside itself: a name that is no machine's. */
+static char *removed_path(const char *path, const char *suffix)
 {
     AUTO_FREE char *parent = path_parent(path);
     AUTO_FREE char *base = path_base(path);
-    AUTO_FREE char *hidden_name = text_format(".%s.removed", base);
-    AUTO_FREE char *hidden = path_join(parent, hidden_name);
+    AUTO_FREE char *name = text_format(".%s%s.removed", base, suffix);
+    return path_join(parent, name);
+}
+
+int finish_folder_remove(const char *path, struct error *err)
+{
+    AUTO_FREE char *parent = path_parent(path);
+    AUTO_FREE char *hidden = removed_path(path, "");
     /* What an earlier removal did not get through with. */
     if (folder_remove(AT_FDCWD, hidden, err) != 0)
         return -1;
@@ -128,11 +135,8 @@ int finish_folder_remove(const char *path, struct error *err)
 void finish_folder_sweep(const char *final)
 {
     static const char *const suffixes[] = {POOL_PARTIAL_SUFFIX, POOL_UPDATE_SUFFIX};
-    AUTO_FREE char *parent = path_parent(final);
-    AUTO_FREE char *base = path_base(final);
-    for (size_t i = 0; i < 2; i++) {
-        AUTO_FREE char *name = text_format(".%s%s.removed", base, suffixes[i]);
-        AUTO_FREE char *path = path_join(parent, name);
+    for (size_t i = 0; i < ARRAY_LENGTH(suffixes); i++) {
+        AUTO_FREE char *path = removed_path(final, suffixes[i]);
         folder_remove(AT_FDCWD, path, NULL);
     }
 }
