@@ -229,24 +229,20 @@ def token_file(folder, token):
     return path
 
 
-def machines(server):
-    return {m["name"]: m for m in server.status()["machines"]}
-
-
 def sent_bytes(server):
     """What the server has of all disks of all machines."""
-    return sum(d["done_bytes"] for m in machines(server).values() for d in m["disks"])
+    return sum(d["done_bytes"] for m in server.machines().values() for d in m["disks"])
 
 
 def send_itself(physical, server, seconds):
     """From the switch to the end, and nothing written on the way: the name and the server's row of
     a machine that is new."""
-    known = set(machines(server))
+    known = set(server.machines())
     name = physical.until("the machine is connected",
-                          lambda: next(iter(set(machines(server)) - known), None), 300)
+                          lambda: next(iter(set(server.machines()) - known), None), 300)
     say("connected after %.1f s, as %s" % (time.monotonic() - physical.started, name))
     physical.until("the machine powers itself off", physical.is_off, seconds)
-    row = machines(server)[name]
+    row = server.machines()[name]
     say("the server: %s: %s" % (row["state"], row["text"]))
     physical.check_never_written()
     return name, row

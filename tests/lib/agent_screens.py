@@ -77,8 +77,8 @@ def test_attended(folder):
             person.see("sending", r"sda .*#{14}")
             person.see("done", "has been copied")
             physical.check_never_written()
-            check(agent_boot.machines(server)["web01"]["state"] == "done", "status says %s" %
-                  agent_boot.machines(server))
+            check(server.machines()["web01"]["state"] == "done", "status says %s" %
+                  server.machines())
             check(not physical.is_off(), "it did not wait")
         check_machine(server, "web01", disks)
         check_pool(server, ["web01"])

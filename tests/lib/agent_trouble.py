@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agent_boot  # noqa: E402
 import server_test  # noqa: E402
-from agent_boot import HOST, Physical, Terminal, machines, sent_bytes  # noqa: E402
+from agent_boot import HOST, Physical, Terminal, sent_bytes  # noqa: E402
 from sending import (MIB, SKIP, TRANSFER_ONLY, Disk, Proxy, Server, check,  # noqa: E402
                      check_machine, check_pool, main, raw_copy, read, run, say)
 from send_faults import find_ranges  # noqa: E402
@@ -61,7 +61,7 @@ class Journey:
         """To the end: off by itself, complete, the source as it was. The server's row."""
         self.physical.until("the machine powers itself off", self.physical.is_off, seconds)
         self.physical.check_never_written()
-        row = machines(self.server)["web"]
+        row = self.server.machines()["web"]
         say("the server: %s: %s" % (row["state"], row["text"]))
         check(server_test.sha256(self.disk.path) == self.before, "the source changed")
         check_pool(self.server, ["web"])

@@ -41,10 +41,6 @@ def change_file(disk, name, data):
     disk.look_again()
 
 
-def machines(server):
-    return {m["name"]: m for m in server.status()["machines"]}
-
-
 def test_copies(folder):
     """First copy, again, after a change, a clone, another name: each costs what is new."""
     disk = Disk(folder, "sda.img", 96, 64)
@@ -57,7 +53,7 @@ def test_copies(folder):
         check(digest(disk.path) == before, "the source changed")
         check(first < 1.02 * disk.used_bytes() + 256 * 1024, "%d bytes on the wire for %d used" %
               (first, disk.used_bytes()))
-        row = machines(server)["web"]
+        row = server.machines()["web"]
         check(row["state"] in ("done", "warned"), "status says %s" % row)
         check("web" in said or "received" in said, "send does not say what became of it: %s" % said)
         check(isinstance(report, dict) and report, "an empty report")
@@ -270,7 +266,7 @@ def test_ends(folder):
             sending.process.send_signal(kind)
             sending.wait(130, seconds=10)
             wait_for("status tells of the interruption",
-                     lambda: machines(server)["web"]["state"] == "interrupted", 75)
+                     lambda: server.machines()["web"]["state"] == "interrupted", 75)
             check(not os.path.exists(server.folder("web")), "a half machine under its final name")
         server.stop()
         server.start()

@@ -54,10 +54,6 @@ def beside(function, cases):
           (len(failures), len(cases), "\n    ".join(f[:1500] for f in failures[:10])))
 
 
-def machine(server, name):
-    return {m["name"]: m for m in server.status()["machines"]}[name]
-
-
 @contextlib.contextmanager
 def served(folder, name, *options):
     """A server of its own, with a pool of its own: what another case sent would not be sent."""
@@ -243,7 +239,7 @@ def test_full(folder):
             while True:
                 f.write(bytes(MIB))
         wait_for("the server pauses", lambda: server.lines.find("paused"), 30)
-        wait_for("status tells", lambda: machine(server, "web")["state"] == "paused", 30)
+        wait_for("status tells", lambda: server.machines()["web"]["state"] == "paused", 30)
         check(sending.process.poll() is None, "send did not wait: %s" % sending.lines.text[-1000:])
         check(server.is_alive(), "the server died of a full disk")
         time.sleep(2)
@@ -315,7 +311,7 @@ def test_bad_sectors(folder):
             truth = truth[:offset] + bytes(length) + truth[offset + length:]
         for a, b in disk.kept:
             check(copy[a:b] == truth[a:b], "a good sector near 0x%x was lost" % a)
-        row = machine(server, "web")
+        row = server.machines()["web"]
         check(row["state"] == "warned", "status says %s" % row)
         send(server, [disk.path], "--name", "web", state=server.state)
         check_machine(server, "web", [disk])
@@ -337,7 +333,7 @@ def test_pulled_out(folder):
         sending.wait(FAILED, seconds=60)
         check("sda" in sending.lines.text, "the lost disk is not named: %s" % sending.lines.text)
         check(not os.path.exists(server.folder("web")), "a machine without its disk")
-        wait_for("status tells", lambda: machine(server, "web")["state"] == "interrupted", 75)
+        wait_for("status tells", lambda: server.machines()["web"]["state"] == "interrupted", 75)
         with Proxy(server.port) as proxy:
             send(server, [d.path for d in disks], "--name", "web", "--compress", "none",
                  state=server.state, port=proxy.port)

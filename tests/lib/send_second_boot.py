@@ -24,12 +24,8 @@ def serve(folder):
     return Server(os.path.join(folder, "pool"), *TRANSFER_ONLY, "--checkpoint", "1M")
 
 
-def machines(server):
-    return {m["name"]: m for m in server.status()["machines"]}
-
-
 def safe_bytes(server, name):
-    found = machines(server).get(name)
+    found = server.machines().get(name)
     return found["disks"][0]["safe_bytes"] if found and found["disks"] else 0
 
 
@@ -83,7 +79,8 @@ def test_token(folder):
         server.rehost("token revoke", listed.group(1))
         go_on(server, disk, safe, "--key-from-token", token=token, state=state)
         check(not os.path.exists(state), "something was kept in the state folder")
-        check(list(machines(server)) == ["web"], "there are other machines: %s" % machines(server))
+        names = list(server.machines())
+        check(names == ["web"], "there are other machines: %s" % names)
         check_machine(server, "web", [disk])
         check_pool(server, ["web"])
 

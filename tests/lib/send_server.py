@@ -120,9 +120,8 @@ def test(folder):
         name = facts["hostname"]
         copy = server.folder(name)
         wait_for("the copy is converted and tested", lambda: os.path.isdir(copy) and
-                 {m["name"]: m for m in server.status()["machines"]}[name]["state"] in
-                 ("done", "warned", "failed"), 600, 2)
-        row = {m["name"]: m for m in server.status()["machines"]}[name]
+                 server.machines()[name]["state"] in ("done", "warned", "failed"), 600, 2)
+        row = server.machines()[name]
         say("the server: %s" % json.dumps(row)[:1000])
         check(row["state"] in ("done", "warned"), "status says %s: %s" % (row["state"], row["text"]))
         check_pool(server, [name])

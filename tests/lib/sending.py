@@ -144,6 +144,10 @@ class Server:
     def status(self):
         return json.loads(self.rehost("status", "--json"))
 
+    def machines(self):
+        """What it says of each, by name."""
+        return {m["name"]: m for m in self.status()["machines"]}
+
     def memory(self):
         """(resident now, peak) in bytes."""
         text = read("/proc/%d/status" % self.process.pid).decode()
