@@ -5,9 +5,9 @@
  */
 #include "p2v/boottest_session.h"
 
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/clock.h"
+#include "p2v/agent/inventory_file.h"
 #include "p2v/boottest_files.h"
 
 #include <dirent.h>
@@ -95,19 +95,6 @@ double boot_session_seconds(const struct boot_session *session)
 /* --- start --------------------------------------------------------------------------------------
  */
 
-static uint64_t available_memory(void)
-{
-    unsigned long long kib = 0;
-    char line[128];
-    FILE *file = fopen("/proc/meminfo", "re");
-    while (file && fgets(line, sizeof(line), file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return kib * KIB;
-}
-
 /* One processor is emulated: more of them race in emulation, and none of them boots faster. */
 static unsigned choose_cpus(const struct boot_session *session)
 {
@@ -153,7 +140,8 @@ static int open_all(struct boot_session *session, struct error *err)
     struct qemu_machine *machine = &session->machine;
     machine->guest = session->guest;
     machine->accelerator = session->is_kvm ? "kvm" : "tcg";
-    machine->memory_bytes = qemu_choose_memory(session->guest->memory_bytes, available_memory());
+    machine->memory_bytes =
+        qemu_choose_memory(session->guest->memory_bytes, inventory_memory("", 0, "MemAvailable"));
     machine->cpus = choose_cpus(session);
     return open_files(session, err) != 0 ? -1 : open_network(session, err);
 }

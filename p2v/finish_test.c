@@ -5,39 +5,23 @@
  */
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "base/io.h"
 #include "base/text.h"
+#include "p2v/agent/inventory_file.h"
 #include "p2v/finish.h"
 #include "p2v/finish_folder.h"
 #include "p2v/report.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define TEST_MIN_MEMORY (512 * MIB)
 #define TEST_MAX_CPUS 8u
-#define MEMINFO_MAX ((size_t)64 << 10)
-
-static uint64_t available_memory(void)
-{
-    AUTO_FREE char *text = NULL;
-    size_t length;
-    uint64_t kib;
-    if (io_read_file(AT_FDCWD, "/proc/meminfo", MEMINFO_MAX, &text, &length, NULL) != 0)
-        return UINT64_MAX;
-    const char *line = strstr(text, "MemAvailable:");
-    if (!line || sscanf(line, "MemAvailable: %" SCNu64, &kib) != 1)
-        return UINT64_MAX;
-    return kib * KIB;
-}
 
 static void limit_hardware(struct guest *guest)
 {
-    uint64_t lend = max_u64(available_memory() / 2 / MIB * MIB, TEST_MIN_MEMORY);
+    uint64_t available = inventory_memory("", UINT64_MAX, "MemAvailable");
+    uint64_t lend = max_u64(available / 2 / MIB * MIB, TEST_MIN_MEMORY);
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned cpus = online > 0 ? (unsigned)min_u64((uint64_t)online, TEST_MAX_CPUS) : 1;
     guest->memory_bytes = min_u64(guest->memory_bytes, lend);

@@ -117,16 +117,6 @@ static json_t *cpu_json(const char *root)
 
 /* --- memory --- */
 
-static uint64_t usable_bytes(const char *root)
-{
-    uint64_t kib = 0;
-    AUTO_FREE char *meminfo = inventory_text(root, "/proc/meminfo");
-    const char *line = strstr(meminfo, "MemTotal:");
-    return line && sscanf(line, "MemTotal: %" SCNu64, &kib) == 1 && kib < UINT64_MAX / KIB
-               ? kib * KIB
-               : 0;
-}
-
 /* What is built in, by the kernel's memory blocks; 0 when it does not tell. */
 static uint64_t installed_bytes(const char *root)
 {
@@ -159,7 +149,7 @@ static uint64_t memory_bytes(const char *root, uint64_t usable)
 
 void inventory_add_processors(const char *root, json_t *inventory)
 {
-    uint64_t usable = usable_bytes(root);
+    uint64_t usable = inventory_memory(root, 0, "MemTotal");
     json_object_set_new(inventory, "cpu", cpu_json(root));
     json_set_bytes(inventory, "memory_bytes", memory_bytes(root, usable));
     json_set_bytes(inventory, "memory_usable_bytes", usable);

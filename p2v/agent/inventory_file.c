@@ -4,6 +4,7 @@
  */
 #include "p2v/agent/inventory_file.h"
 
+#include "base/bytes.h"
 #include "base/io.h"
 #include "base/own.h"
 #include "base/text.h"
@@ -12,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -107,6 +109,17 @@ uint64_t inventory_number(const char *root, uint64_t otherwise, const char *form
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
     return errno || *end ? otherwise : number;
+}
+
+uint64_t inventory_memory(const char *root, uint64_t otherwise, const char *name)
+{
+    uint64_t kib;
+    AUTO_FREE char *text = inventory_text(root, "/proc/meminfo");
+    AUTO_FREE char *key = text_format("%s:", name);
+    const char *line = strstr(text, key);
+    return line && sscanf(line + strlen(key), "%" SCNu64, &kib) == 1 && kib < UINT64_MAX / KIB
+               ? kib * KIB
+               : otherwise;
 }
 
 static char *resolve(const char *root, const char *path)

@@ -28,6 +28,9 @@ char *inventory_text(const char *root, const char *format, ...)
 uint64_t inventory_number(const char *root, uint64_t otherwise, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A line of /proc/meminfo ("MemTotal"), in bytes; `otherwise` when there is none. */
+uint64_t inventory_memory(const char *root, uint64_t otherwise, const char *name);
+
 /* Where a link under the root leads, absolute and without the root; "" when nowhere. Caller frees.
  */
 char *inventory_link(const char *root, const char *format, ...)

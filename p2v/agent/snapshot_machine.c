@@ -11,7 +11,6 @@
 #include "p2v/agent/live.h"
 #include "p2v/agent/live_devices.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -124,10 +123,5 @@ int snapshot_machine_use(const struct snapshot_disk *disk, uint64_t offset,
 
 uint64_t snapshot_machine_memory(void)
 {
-    uint64_t kib = 0;
-    AUTO_FREE char *text = inventory_text("", "/proc/meminfo");
-    const char *line = strstr(text, "MemAvailable:");
-    if (line && sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) != 1)
-        kib = 0;
-    return min_u64(kib / MEMORY_PART * KIB, MEMORY_MOST);
+    return min_u64(inventory_memory("", 0, "MemAvailable") / MEMORY_PART, MEMORY_MOST);
 }
