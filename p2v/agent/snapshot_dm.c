@@ -97,6 +97,12 @@ static int resume(const struct snapshot_dm *device, struct error *err)
     return call(device, DM_DEV_SUSPEND, "resume", &request, err);
 }
 
+char *snapshot_dm_path(unsigned major, unsigned minor)
+{
+    AUTO_FREE char *name = inventory_link_name("", "/sys/dev/block/%u:%u", major, minor);
+    return text_format("/dev/%s", name);
+}
+
 /* The room's device is the second word: "254:2 254:3 P 8". */
 static int clear_room(const char *parameters, struct error *err)
 {
@@ -104,8 +110,7 @@ static int clear_room(const char *parameters, struct error *err)
     void *zeroes = NULL;
     if (sscanf(parameters, "%*s %u:%u ", &major, &minor) != 2)
         return error_set(err, 0, "a snapshot with the parameters '%s'", parameters);
-    AUTO_FREE char *name = inventory_link_name("", "/sys/dev/block/%u:%u", major, minor);
-    AUTO_FREE char *path = text_format("/dev/%s", name);
+    AUTO_FREE char *path = snapshot_dm_path(major, minor);
     AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC | O_DIRECT | O_DSYNC);
     if (fd < 0)
         return error_set(err, errno, "open %s", path);

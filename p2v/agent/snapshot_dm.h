@@ -17,6 +17,9 @@ struct snapshot_dm {
     unsigned major, minor;
 };
 
+/* "/dev/dm-2"; caller frees. */
+char *snapshot_dm_path(unsigned major, unsigned minor);
+
 /* Forgets what the snapshot has kept, and keeps nothing more until it is started. */
 int snapshot_dm_reset(const struct snapshot_dm *device, struct error *err);
 

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "disk/layout.h"
-#include "p2v/agent/inventory_file.h"
 #include "p2v/agent/snapshot_lvm.h"
 #include "p2v/agent/snapshot_machine.h"
 #include "p2v/agent/snapshot_private.h"
@@ -273,9 +272,7 @@ static int stop_the_world(struct snapshots *snapshots, const struct reason *reas
 static int open_taken(struct snapshots *snapshots, size_t number, struct error *err)
 {
     struct snapshot_taken *taken = &snapshots->taken[number];
-    AUTO_FREE char *name =
-        inventory_link_name("", "/sys/dev/block/%u:%u", taken->dm.major, taken->dm.minor);
-    AUTO_FREE char *path = text_format("/dev/%s", name);
+    AUTO_FREE char *path = snapshot_dm_path(taken->dm.major, taken->dm.minor);
     AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || ioctl(fd, BLKFLSBUF, 0) != 0)
         return error_set(err, errno, "open %s", path);
