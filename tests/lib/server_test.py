@@ -83,6 +83,11 @@ def check_source_boots(fixture, facts):
     say("the source on its own hardware")
     metal = boot("--fixture", fixture, "--profile", "metal")
     check_machine(metal, facts, {n["name"]: n["mac"] for n in facts["nics"]})
+    if facts.get("firmware") == "uefi":
+        say("the source without the entry in the firmware's variables: nothing must start")
+        forgot = boot("--fixture", fixture, "--profile", "virtio", "--forget", "--want", "firmware")
+        check(forgot["reached"] == "firmware",
+              "without its boot entry the source reached %s" % forgot["reached"])
     say("the source on virtio: it must not boot")
     virtio = boot("--fixture", fixture, "--profile", "virtio", "--want", "initramfs")
     check(virtio["reached"] == "initramfs",
@@ -328,6 +333,8 @@ class Conversion:
             if nic["name"] in self.kept_macs:
                 check(nics[nic["name"]]["mac"] == self.kept_macs[nic["name"]],
                       "guest.json: %s has MAC %s" % (nic["name"], nics[nic["name"]]["mac"]))
+        check(guest["firmware"]["type"] == self.facts.get("firmware", "bios"),
+              "guest.json: the firmware is %s" % guest["firmware"])
         check(guest["os"]["distro"] == "debian" and
               guest["os"]["version"].startswith(self.facts["version"]),
               "guest.json: os is %s" % guest["os"])
@@ -360,7 +367,10 @@ class Conversion:
         """The product's own boot test must see what we saw: the unfixed copy stops."""
         folder = self.path("unfixed")
         out = self.convert(folder, "--no-fix", status=4)
-        check(re.search(r"(?i)initramfs|emergency|root file system", out),
+        wanted = r"(?i)initramfs|emergency|root file system"
+        if self.facts.get("firmware") == "uefi":
+            wanted = "the firmware found nothing to boot"
+        check(re.search(wanted, out),
               "it does not say what the machine did: %s" % out[-1000:])
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -458,6 +468,7 @@ SERVERS = {
     "deb11": ({}, True),
     # The physical ones are kept.
     "deb12": ({"enp3s0f0": "00:00:5e:00:53:c0", "enp3s0f1": "00:00:5e:00:53:c1"}, False),
+    "deb12-uefi": ({"enp3s0f0": "00:00:5e:00:53:e0", "enp3s0f1": "00:00:5e:00:53:e1"}, False),
     "deb13": ({"enp3s0f0": "52:54:00:13:13:d0"}, False),
 }
 
