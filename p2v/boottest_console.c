@@ -6,6 +6,7 @@
 #include "p2v/boottest_console.h"
 
 #include "base/bytes.h"
+#include "base/checked.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -408,7 +409,7 @@ void boot_console_feed(struct boot_console *console, const void *bytes, size_t l
 {
     const unsigned char *byte = bytes;
     size_t room = BOOT_CONSOLE_LIMIT - console->text.length;
-    text_add_bytes(&console->text, bytes, length < room ? length : room);
+    text_add_bytes(&console->text, bytes, min_u64(length, room));
     for (size_t i = 0; i < length; i++)
         feed_byte(console, byte[i]);
 }

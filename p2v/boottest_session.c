@@ -227,7 +227,7 @@ static void hear_errors(struct boot_session *session)
     int state = read_some(session->errors_fd, buffer, sizeof(buffer), &length);
     size_t room = ERRORS_LIMIT - session->errors.length;
     if (state > 0)
-        text_add_bytes(&session->errors, buffer, length < room ? length : room);
+        text_add_bytes(&session->errors, buffer, min_u64(length, room));
     if (state < 0)
         close_all(&session->errors_fd, 1);
 }

@@ -179,7 +179,7 @@ static size_t terminal_width(int fd)
 
 static void add_cut(const struct text *line, size_t width, struct text *out)
 {
-    size_t length = line->length < width ? line->length : width;
+    size_t length = min_u64(line->length, width);
     while (length < line->length && length > 0 && ((uint8_t)line->data[length] & 0xc0) == 0x80)
         length--; /* not within a character */
     text_add_bytes(out, text_string(line), length);

@@ -7,6 +7,7 @@
  */
 #include "p2v/agent/compressor.h"
 
+#include "base/checked.h"
 #include "formats/manifest.h"
 
 #include <errno.h>
@@ -90,7 +91,7 @@ unsigned compression_choose(struct compression *state, const struct compression_
     double goodput = (double)sample->bytes / sample->seconds;
     bool is_link_busy = sample->blocked > LINK_IS_BUSY;
     if (state->is_probe && state->lag_bytes > 0 && state->lag_seconds > 0) {
-        state->lag_bytes -= sample->bytes < state->lag_bytes ? sample->bytes : state->lag_bytes;
+        state->lag_bytes -= min_u64(sample->bytes, state->lag_bytes);
         state->lag_seconds -= sample->seconds;
         return state->step;
     }

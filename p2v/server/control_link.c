@@ -3,6 +3,7 @@
  * A control connection's thread: what the state machine (p2v/server/control.h) asks for is done
  * with the database and the transfers.
  */
+#include "base/checked.h"
 #include "base/clock.h"
 #include "p2v/server/control.h"
 #include "p2v/server/serving.h"
@@ -82,8 +83,7 @@ static void set_status(struct transfer *transfer, const struct wire_status *stat
         return;
     struct transfer_figures *figures = &transfer->disks[status->disk].figures;
     figures->total_bytes = status->total_bytes;
-    figures->done_bytes =
-        status->done_bytes < status->total_bytes ? status->done_bytes : status->total_bytes;
+    figures->done_bytes = min_u64(status->done_bytes, status->total_bytes);
     figures->has_status = true;
 }
 

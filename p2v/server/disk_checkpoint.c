@@ -3,6 +3,7 @@
  * Checkpoints of a disk connection, in a thread of their own: what had been written when one began
  * is on stable storage when it ends, and only then the agent is told SAFE.
  */
+#include "base/checked.h"
 #include "base/clock.h"
 #include "p2v/server/disk_link_private.h"
 
@@ -23,7 +24,7 @@ static uint64_t done_now(struct disk_link *link, uint64_t unwritten_bytes)
     pthread_mutex_lock(&server->lock);
     uint64_t done = link->disk->figures.done_bytes;
     pthread_mutex_unlock(&server->lock);
-    return done < arrived ? done : arrived;
+    return min_u64(done, arrived);
 }
 
 static void note_safe(struct disk_link *link, uint64_t done)

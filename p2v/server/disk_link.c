@@ -4,6 +4,7 @@
  * the receiver; the chunks of DATA by way of the writer, so that the next frame is received while
  * they are on their way to the disk.
  */
+#include "base/checked.h"
 #include "base/clock.h"
 #include "p2v/server/disk_link_private.h"
 
@@ -35,7 +36,7 @@ static void note_figures(struct disk_link *link)
     figures->unreadable_bytes = counts.unreadable_bytes;
     figures->wire_bytes = link_bytes_received(link->connection->link);
     if (!figures->has_status)
-        figures->done_bytes = position < figures->total_bytes ? position : figures->total_bytes;
+        figures->done_bytes = min_u64(position, figures->total_bytes);
     link->transfer->is_row_stale = true;
     pthread_mutex_unlock(&server->lock);
 }

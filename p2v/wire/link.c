@@ -3,6 +3,7 @@
  * Frames over a TLS connection, PING and PONG included (docs/wire.md, "Frames", "Silence, cuts,
  * ends"). Addresses: address.c.
  */
+#include "base/checked.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "p2v/wire/link_internal.h"
@@ -291,7 +292,7 @@ static int receive_more(struct link *link, const struct link_awaited *awaited, i
     link_buffer_make_room(buffer, awaited, ahead, WIRE_HEADER_SIZE + link->max_payload + ahead);
     size_t room = buffer->memory.size - buffer->end;
     size_t wanted = awaited->needed - bytes_held(link) + READ_AHEAD;
-    long got = tls_read(link->tls, buffer->memory.data + buffer->end, wanted < room ? wanted : room,
+    long got = tls_read(link->tls, buffer->memory.data + buffer->end, min_u64(wanted, room),
                         wait_ms, &local);
     if (got > 0) {
         buffer->end += (size_t)got;
