@@ -4,9 +4,7 @@ dies, the machine loses its power and starts again with its used token, sectors 
 Bytes are counted by a proxy; the machine is started from the kernel and initramfs of `make-pxe`.
 """
 
-import json
 import os
-import re
 import sys
 
 sys.dont_write_bytecode = True
@@ -14,13 +12,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agent_boot  # noqa: E402
 import server_test  # noqa: E402
 from agent_boot import HOST, Physical, Terminal, sent_bytes  # noqa: E402
-from sending import (MIB, SKIP, TRANSFER_ONLY, Disk, Proxy, Server, check,  # noqa: E402
-                     check_machine, check_pool, main, raw_copy, read, run, say)
-from send_faults import find_ranges  # noqa: E402
+from sending import (CHECKPOINT, MIB, SKIP, TRANSFER_ONLY, WINDOW, Disk, Proxy,  # noqa: E402
+                     Server, check, check_machine, check_pool, check_unreadable, main, say)
 
-# A window is four checkpoints: small enough that a small disk has many.
-CHECKPOINT = ("--checkpoint", "1M")
-WINDOW = 4 * MIB
 SLACK = 512 * 1024  # connections, offers, names
 CABLE_SECONDS = 40
 PAGE = 4096
@@ -114,37 +108,17 @@ def test_reset(folder):
         journey.check_sent(1)
 
 
-def file_sector(disk, name, block):
-    """A sector in the middle of a file."""
-    start = disk.partitions[2][0]
-    volume = "%s?offset=%d" % (disk.path, start)
-    size = int(re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", volume)).group(1))
-    said = run("debugfs", "-R", "blocks " + name, volume)
-    blocks = re.findall(r"\b\d+\b", said.split("\n", 1)[1])
-    return (start + int(blocks[block]) * size) // 512
-
-
 def test_bad_sectors(folder):
     """Two sectors of a file cannot be read: the rest arrives, and both are told."""
     disk = Disk(folder, "sda.img", 24, 8)
-    bad = [file_sector(disk, "/srv/file3", 20), file_sector(disk, "/srv/file5", 100)]
-    with Journey(folder, disk, bad_sectors=bad) as journey:
+    bad = [disk.block_offset("/srv/file3", 20), disk.block_offset("/srv/file5", 100)]
+    with Journey(folder, disk, bad_sectors=[offset // 512 for offset in bad]) as journey:
         row = journey.finish()
         check(row["state"] == "warned" and
               row["text"].startswith("converted, with 2 unreadable ranges"), "status says %s" % row)
         # Read through the page cache, which gives whole pages or nothing.
-        lost = [(sector * 512 // PAGE * PAGE, PAGE) for sector in bad]
-        folder = journey.server.folder("web")
-        report = json.loads(read(os.path.join(folder, "report.json")))
-        check(report["disks"][0]["unreadable_bytes"] == len(lost) * PAGE, "the report has %s" %
-              report["disks"][0])
-        ranges = sorted(set(find_ranges(report)))
-        check(ranges == sorted(lost), "the report has %s, not %s" % (ranges, lost))
-        copy, truth = raw_copy(folder), bytearray(read(disk.path))
-        for start, length in lost:
-            truth[start:start + length] = bytes(length)
-        for start, end in disk.kept:
-            check(copy[start:end] == truth[start:end], "a good sector near 0x%x was lost" % start)
+        check_unreadable(journey.server.folder("web"), disk,
+                         [(offset // PAGE * PAGE, PAGE) for offset in bad])
 
 
 TESTS = {"bad-sectors": test_bad_sectors, "reset": test_reset,

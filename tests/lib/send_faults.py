@@ -7,10 +7,8 @@ SOAK=1 runs the numbers that take an hour; the defaults are a sample of the same
 
 import concurrent.futures
 import contextlib
-import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -19,17 +17,15 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bad_input import digest  # noqa: E402
-from sending import (FAILED, MIB, NO_SPACE, OK, SKIP, TRANSFER_ONLY, WARNINGS, Disk, Failure,  # noqa: E402
-                     PlainDisk, Proxy, REHOST, Sending, Server, check, check_machine, check_pool, main,
-                     raw_copy, read, run, say, send, wait_for, write)
+from sending import (CHECKPOINT, FAILED, MIB, NO_SPACE, OK, REHOST, SKIP,  # noqa: E402
+                     TRANSFER_ONLY, WARNINGS, WINDOW, Disk, Failure, PlainDisk, Proxy, Sending,
+                     Server, check, check_machine, check_pool, check_unreadable, main, raw_copy,
+                     read, run, say, send, wait_for, write)
 
 SOAK = os.environ.get("SOAK") == "1"
 CUTS, SERVER_KILLS, AGENT_KILLS = (1000, 500, 200) if SOAK else (200, 100, 30)
 AGENTS = 32
 HERE = os.path.dirname(os.path.abspath(__file__))
-# A window is four checkpoints: small enough that a small disk has many.
-CHECKPOINT = ("--checkpoint", "1M")
-WINDOW = 4 * MIB
 BESIDE = 12  # most of a run is the wait before the agent connects again
 
 
@@ -263,29 +259,10 @@ def sick(folder, **faults):
     return {"LD_PRELOAD": shim(folder), "ASAN_OPTIONS": "verify_asan_link_order=0", **faults}
 
 
-def find_ranges(value, key="unreadable"):
-    """Every list of ranges below such a key of the report, as (offset, length)."""
-    found = []
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if name.startswith(key) and isinstance(item, list):
-                found += [(r["offset"], r["length"]) for r in item]
-            else:
-                found += find_ranges(item, key)
-    elif isinstance(value, list):
-        for item in value:
-            found += find_ranges(item, key)
-    return found
-
-
 def test_bad_sectors(folder):
     """Unreadable sectors: status 3, exactly those, the rest equal; and healed by the next run."""
     disk = Disk(folder, "sda.img", 32, 16)
-    start = disk.partitions[2][0]
-    volume = "%s?offset=%d" % (disk.path, start)
-    size = int(re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", volume)).group(1))
-    blocks = re.findall(r"\b\d+\b", run("debugfs", "-R", "blocks /srv/file3", volume).split("\n", 1)[1])
-    first = start + int(blocks[5]) * size
+    first = disk.block_offset("/srv/file3", 5)
     bad = [(first, 512), (first + 3 * 4096, 4096), (first + 5 * MIB + 512, 1024)]
     # In the free space behind the files, away from where labels are looked for.
     free = max(b for _, b in disk.kept if b < sum(disk.partitions[2][:2])) + 256 * 1024
@@ -297,20 +274,7 @@ def test_bad_sectors(folder):
                     codes=(WARNINGS,), environment=sick(folder, FAULT_READ=spec))
         check("converted, with 3 unreadable ranges" in said,
               "send does not tell of bad sectors: %s" % said)
-        report = json.loads(read(os.path.join(server.folder("web"), "report.json")))
-        ranges = sorted(set(find_ranges(report)))
-        check(ranges == sorted(used), "the report has %s, not %s" % (ranges, sorted(used)))
-        own = report["disks"][0]
-        check(sorted(find_ranges(own)) == sorted(used) and
-              own["unreadable_bytes"] == sum(r[1] for r in used),
-              "the disk's own entry has %s" % find_ranges(own))
-        copy, truth = raw_copy(server.folder("web")), read(disk.path)
-        for offset, length in used:
-            lost = copy[offset:offset + length]
-            check(lost.count(0) == length, "bytes at 0x%x were made up" % offset)
-            truth = truth[:offset] + bytes(length) + truth[offset + length:]
-        for a, b in disk.kept:
-            check(copy[a:b] == truth[a:b], "a good sector near 0x%x was lost" % a)
+        check_unreadable(server.folder("web"), disk, used)
         row = server.machines()["web"]
         check(row["state"] == "warned", "status says %s" % row)
         send(server, [disk.path], "--name", "web", state=server.state)

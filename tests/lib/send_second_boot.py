@@ -11,17 +11,16 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sending import (MIB, NOT_AUTHORISED, TRANSFER_ONLY, Failure, PlainDisk, Proxy,  # noqa: E402
-                     Sending, Server, check, check_machine, check_pool, main, say, send,
-                     wait_for)
+from sending import (CHECKPOINT, MIB, NOT_AUTHORISED, TRANSFER_ONLY, WINDOW,  # noqa: E402
+                     Failure, PlainDisk, Proxy, Sending, Server, check, check_machine,
+                     check_pool, main, say, send, wait_for)
 
 SIZE = 48
 SAFE = 12 * MIB  # before the power is lost
-WINDOW = 4 * MIB  # of the checkpoint below
 
 
 def serve(folder):
-    return Server(os.path.join(folder, "pool"), *TRANSFER_ONLY, "--checkpoint", "1M")
+    return Server(os.path.join(folder, "pool"), *TRANSFER_ONLY, *CHECKPOINT)
 
 
 def safe_bytes(server, name):

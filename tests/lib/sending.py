@@ -29,6 +29,9 @@ if not os.path.exists(CUTPROXY):  # a program from elsewhere is under test
     CUTPROXY = os.path.join(ROOT, "build", "tools", "cutproxy")
 # What only a conversion has: these tests are about the transfer.
 TRANSFER_ONLY = ("--no-fix", "--no-boot-test")
+# A window is four checkpoints: small enough that a small disk has many.
+CHECKPOINT = ("--checkpoint", "1M")
+WINDOW = 4 * MIB
 
 
 def wait_for(what, condition, seconds=30, step=0.05):
@@ -267,6 +270,15 @@ class Disk:
     def used_bytes(self):
         return sum(end - start for start, end in self.kept)
 
+    def block_offset(self, name, number):
+        """Where a block of a file begins, on the disk."""
+        start = self.partitions[2][0]
+        volume = "%s?offset=%d" % (self.path, start)
+        size = int(re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", volume)).group(1))
+        said = run("debugfs", "-R", "blocks " + name, volume)
+        blocks = re.findall(r"\b\d+\b", said.split("\n", 1)[1])
+        return start + int(blocks[number]) * size
+
     def look_again(self):
         """The file system was changed."""
         kept = {n: bad_input.used_ranges(self.path, p, n == 2, n == 3)
@@ -313,6 +325,40 @@ def check_equal(folder, disk, number=0, scratch=None):
             check(free.count(0) == len(free), "%s: unused bytes between 0x%x and 0x%x came along" %
                   (folder, position, start))
         position = end
+
+
+def find_ranges(value, key="unreadable"):
+    """Every list of ranges below such a key of a report, as (offset, length)."""
+    found = []
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name.startswith(key) and isinstance(item, list):
+                found += [(r["offset"], r["length"]) for r in item]
+            else:
+                found += find_ranges(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            found += find_ranges(item, key)
+    return found
+
+
+def check_unreadable(folder, disk, lost):
+    """The report tells of these (offset, length) and no others; they are zero, and the other used
+    bytes equal."""
+    report = json.loads(read(os.path.join(folder, "report.json")))
+    ranges = sorted(set(find_ranges(report)))
+    check(ranges == sorted(lost), "the report has %s, not %s" % (ranges, sorted(lost)))
+    own = report["disks"][0]
+    check(sorted(find_ranges(own)) == sorted(lost) and
+          own["unreadable_bytes"] == sum(length for _, length in lost),
+          "the disk's own entry has %s" % own)
+    copy, truth = raw_copy(folder), bytearray(read(disk.path))
+    for start, length in lost:
+        check(copy.count(0, start, start + length) == length,
+              "bytes at 0x%x were made up" % start)
+        truth[start:start + length] = bytes(length)
+    for start, end in disk.kept:
+        check(copy[start:end] == truth[start:end], "a good sector near 0x%x was lost" % start)
 
 
 def check_machine(server, name, disks):
