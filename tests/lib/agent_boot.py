@@ -16,9 +16,8 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
-from sending import REHOST, ROOT, check, read, run, say, write  # noqa: E402
+from sending import AGENT, REHOST, check, read, run, say, token_file  # noqa: E402,F401
 
-AGENT = os.environ.get("REHOST_AGENT") or os.path.join(ROOT, "build", "rehost-agent")
 CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
 PACKAGES = os.path.join(CACHE, "packages")
 HOST = "10.0.2.2"
@@ -221,12 +220,6 @@ def plain_medium():
             shutil.rmtree(final + ".part", ignore_errors=True)
             os.rename(make_media("make-pxe", final + ".part"), final)
     return final
-
-
-def token_file(folder, token):
-    path = write(os.path.join(folder, "token"), token + "\n")
-    os.chmod(path, 0o600)
-    return path
 
 
 def sent_bytes(server):

@@ -15,10 +15,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agent_boot  # noqa: E402
 import server_test  # noqa: E402
-from agent_boot import (HOST, Physical, Terminal, own_copy, send_itself,  # noqa: E402
-                        token_file)
+from agent_boot import HOST, Physical, Terminal, own_copy, send_itself  # noqa: E402
 from sending import (MIB, SKIP, TRANSFER_ONLY, Disk, Failure, Server, check,  # noqa: E402
-                     check_machine, check_pool, main, run, say)
+                     check_machine, check_pool, load, main, run, say, token_file)
 
 SEND_SECONDS = 900  # emulated SHA-256 and ChaCha20 of half a GiB, on a shared core
 ISO_MOST = 150 * MIB
@@ -53,9 +52,9 @@ class MadeAgain(threading.Thread):
 
 def check_copy(server, name, fixture, facts, folder):
     copy = server.folder(name)
-    report = json.load(open(os.path.join(copy, "report.json")))
+    report = load(os.path.join(copy, "report.json"))
     check(report["boot_test"] == "passed", "the boot test: %s" % report["boot_test"])
-    guest = json.load(open(os.path.join(copy, "guest.json")))
+    guest = load(os.path.join(copy, "guest.json"))
     macs = {n["name"]: n["mac"] for n in guest["nics"]}
     check(macs == {n["name"]: n["mac"] for n in facts["nics"]}, "guest.json has %s" % macs)
     check(len(guest["disks"]) == len(facts["disks"]), "guest.json has %s" % guest["disks"])
@@ -65,7 +64,7 @@ def check_copy(server, name, fixture, facts, folder):
     raw = server_test.to_raw(os.path.join(copy, "disk1.qcow2"), "qcow2",
                              os.path.join(folder, "raw"))
     server_test.check_copied(os.path.join(fixture, disk["file"]), raw, disk)
-    inventory = json.dumps(json.load(open(os.path.join(copy, "inventory.json"))))
+    inventory = json.dumps(load(os.path.join(copy, "inventory.json")))
     for wanted in (facts["disks"][0]["serial"], facts["nics"][0]["mac"], "e1000e", "bios",
                    "Rack 720"):
         check(wanted in inventory, "the inventory does not tell of %s" % wanted)
@@ -74,7 +73,7 @@ def check_copy(server, name, fixture, facts, folder):
 def send_server(folder, server, iso):
     """The server of the fixture, from the CD to a copy that boots."""
     fixture = server_test.make_server("deb12")
-    facts = server_test.load(os.path.join(fixture, "facts.json"))
+    facts = load(os.path.join(fixture, "facts.json"))
     disks = [own_copy(fixture, d, folder) for d in facts["disks"]]
     with Physical(folder, disks, ("cd", iso), nics=facts["nics"]) as physical:
         Terminal(physical)

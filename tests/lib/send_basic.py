@@ -17,8 +17,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from sending import (FAILED, MIB, NOT_AUTHORISED, REHOST, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
                      WARNINGS, Disk, Failure, PlainDisk, Proxy, Sending, Server, check,
-                     check_machine, check_pool, main, raw_copy, read, run, say, send,
-                     wait_for, write)
+                     check_machine, check_pool, load, main, raw_copy, read, run, say, send,
+                     token_file, wait_for, write)
 from bad_input import digest, noise  # noqa: E402
 
 
@@ -94,7 +94,7 @@ def test_disks(folder):
                 send(server, [d.path for d in disks] + [odd], "--name", name, "--compress", compress,
                      token=server.token(), state=os.path.join(folder, name))
                 check_machine(server, name, disks)
-                guest = json.loads(read(os.path.join(pool, name, "guest.json")))
+                guest = load(os.path.join(pool, name, "guest.json"))
                 check([d["format"] for d in guest["disks"]] == [form] * 3,
                       "guest.json: %s" % guest["disks"])
                 check(raw_copy(os.path.join(pool, name), 2) == read(odd),
@@ -141,8 +141,7 @@ def test_secrets(folder):
     seen = []
     with Server(os.path.join(folder, "pool"), *TRANSFER_ONLY) as server:
         token = server.token()
-        path = write(os.path.join(folder, "token"), token + "\n")
-        os.chmod(path, 0o600)
+        path = token_file(folder, token)
         done = threading.Event()
 
         def watch():
@@ -281,8 +280,8 @@ def test_wanted(folder):
     with Server(os.path.join(folder, "pool"), *TRANSFER_ONLY) as server:
         options = ("--name", "web", "--memory", "3G", "--vcpus", "6", "--network", "lab")
         send(server, [disk.path], *options, token=server.token(), state=state)
-        guest = json.loads(read(server.folder("web/guest.json")))
-        report = json.loads(read(server.folder("web/report.json")))
+        guest = load(server.folder("web/guest.json"))
+        report = load(server.folder("web/report.json"))
         cpu = guest["cpu"]
         check(guest["memory_bytes"] == 3 << 30 and
               cpu["sockets"] * cpu["cores"] * cpu["threads"] == 6, "the guest is %s" % guest)
@@ -295,7 +294,7 @@ def test_wanted(folder):
         write(server.folder("web/guest.json"), json.dumps(guest))
         send(server, [disk.path], *options, "--network", "eth7:wired", state=state,
              codes=(WARNINGS,))
-        guest = json.loads(read(server.folder("web/guest.json")))
+        guest = load(server.folder("web/guest.json"))
         check([n["network"] for n in guest["nics"]] == ["dmz"], "the NICs are %s" % guest["nics"])
 
 

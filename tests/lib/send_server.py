@@ -18,23 +18,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import (MIB, OK, SKIP, Server, check, check_pool, run, say,  # noqa: E402
-                     wait_for, write)
-from server_test import Failure, load  # noqa: E402
+from sending import (MIB, OK, SKIP, Server, check, check_pool, make_carrier,  # noqa: E402
+                     run, say, wait_for, write)
+from server_test import AGENT, Failure, load  # noqa: E402
 
-AGENT = os.environ.get("REHOST_AGENT") or os.path.join(server_test.ROOT, "build", "rehost-agent")
 SEND_SECONDS = 900  # emulated SHA-256 and AES of half a GiB, on a shared core
-
-
-def make_carrier(folder, token):
-    """The third disk: the agent and its token."""
-    tree = os.path.join(folder, "carrier")
-    os.makedirs(tree)
-    shutil.copy(AGENT, os.path.join(tree, "rehost-agent"))
-    os.chmod(write(os.path.join(tree, "token"), token + "\n"), 0o600)
-    image = os.path.join(folder, "carrier.img")
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, image, "64m")
-    return image
 
 
 def reachable(nics):

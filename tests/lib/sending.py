@@ -19,8 +19,8 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bad_input  # noqa: E402
-from server_test import (REHOST, ROOT, SKIP, Failure, check, partitions, run,  # noqa: E402,F401
-                         say)
+from server_test import (AGENT, REHOST, ROOT, SKIP, Failure, check, load,  # noqa: E402,F401
+                         partitions, run, say)
 
 MIB = 1 << 20
 OK, FAILED, USAGE, WARNINGS, UNVERIFIED, NOT_AUTHORISED, NO_SPACE = range(7)
@@ -345,7 +345,7 @@ def find_ranges(value, key="unreadable"):
 def check_unreadable(folder, disk, lost):
     """The report tells of these (offset, length) and no others; they are zero, and the other used
     bytes equal."""
-    report = json.loads(read(os.path.join(folder, "report.json")))
+    report = load(os.path.join(folder, "report.json"))
     ranges = sorted(set(find_ranges(report)))
     check(ranges == sorted(lost), "the report has %s, not %s" % (ranges, sorted(lost)))
     own = report["disks"][0]
@@ -368,13 +368,34 @@ def check_machine(server, name, disks):
     for number, disk in enumerate(disks):
         check_equal(folder, disk, number)
     run(REHOST, "verify", folder)
-    return json.loads(read(os.path.join(folder, "report.json")))
+    return load(os.path.join(folder, "report.json"))
 
 
 def check_pool(server, names):
     """Nothing in the pool but these machines and the server's own folder."""
     found = sorted(os.listdir(server.pool))
     check(found == sorted([".rehost", *names]), "the pool holds %s, not %s" % (found, sorted(names)))
+
+
+# --- what an agent is given ------------------------------------------------------------------
+
+def token_file(folder, token):
+    path = write(os.path.join(folder, "token"), token + "\n")
+    os.chmod(path, 0o600)
+    return path
+
+
+def make_carrier(folder, token, **files):
+    """A disk with the agent, its token and other files, for a machine that is up."""
+    tree = os.path.join(folder, "carrier")
+    os.makedirs(tree)
+    shutil.copy(AGENT, os.path.join(tree, "rehost-agent"))
+    token_file(tree, token)
+    for name, content in files.items():
+        write(os.path.join(tree, name), content)
+    image = os.path.join(folder, "carrier.img")
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, image, "64m")
+    return image
 
 
 # --- tests -----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 REHOST = os.environ.get("REHOST") or os.path.join(ROOT, "build", "rehost")
+AGENT = os.environ.get("REHOST_AGENT") or os.path.join(ROOT, "build", "rehost-agent")
 MIB = 1 << 20
 SKIP = 77
 VIRTIO = ("virtio_blk", "virtio_pci", "virtio_scsi", "virtio_net")

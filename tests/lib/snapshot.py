@@ -5,7 +5,6 @@ Somebody writes numbers all the time, each first into one logical volume and the
 copy of one moment has both equal, or the first one ahead by one.
 """
 
-import json
 import os
 import re
 import shutil
@@ -16,11 +15,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import (MIB, OK, SKIP, TRANSFER_ONLY, Server, check, read, run, say,  # noqa: E402
-                     write)
-from server_test import ROOT, Failure  # noqa: E402
+from sending import (MIB, OK, SKIP, TRANSFER_ONLY, Server, check, make_carrier,  # noqa: E402
+                     raw_copy, run, say, write)
+from server_test import AGENT, ROOT, Failure, load  # noqa: E402
 
-AGENT = os.environ.get("REHOST_AGENT") or os.path.join(ROOT, "build", "rehost-agent")
 NIC = {"mac": "00:00:5e:00:53:d0", "network": "net=10.0.2.0/24,restrict=off"}
 OLD = b"REHOST-OLD-FREE-lvm"
 # Where things are on the fixture's disk: extents of 4 MiB from 1 MiB behind a partition's start.
@@ -175,11 +173,10 @@ class Test:
                         "would be needed", said), "no room, and it says: %s" % said)
 
     def source(self):
-        return json.loads(read(os.path.join(self.server.folder("rack01"), "report.json")))["source"]
+        return load(self.server.folder("rack01/report.json"))["source"]
 
     def check_copy(self, what):
         """By LVM, e2fsck, debugfs and the numbers."""
-        run("qemu-img", "check", "-q", self.image())
         raw = self.raw()
         path = write(os.path.join(self.folder, "raw"), raw)
         copied, original = lvm_report(path), lvm_report(self.disk)
@@ -220,14 +217,8 @@ class Test:
         check(count * 20 < 4 * MIB, "%s: old data came along %d times" % (what, count))
 
     def raw(self):
-        path = os.path.join(self.folder, "raw")
-        run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", self.image(), path)
-        data = read(path)
-        os.unlink(path)
-        return data
+        return raw_copy(self.server.folder("rack01"), scratch=self.folder)
 
-    def image(self):
-        return os.path.join(self.server.folder("rack01"), "disk0.qcow2")
 
 def test(folder, names):
     made = subprocess.run([os.path.join(ROOT, "tests/fixtures/make-lvm-machine")],
@@ -236,13 +227,7 @@ def test(folder, names):
     fixture = made.stdout.splitlines()[-1]
     before = server_test.sha256(os.path.join(fixture, "disk.img"))
     with Server(os.path.join(folder, "pool"), *TRANSFER_ONLY) as server:
-        tree = os.path.join(folder, "carrier")
-        os.makedirs(tree)
-        shutil.copy(AGENT, os.path.join(tree, "rehost-agent"))
-        os.chmod(write(os.path.join(tree, "token"), server.token() + "\n"), 0o600)
-        write(os.path.join(tree, "writer"), WRITER)
-        carrier = os.path.join(folder, "carrier.img")
-        run("mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, carrier, "64m")
+        carrier = make_carrier(folder, server.token(), writer=WRITER)
         with LvmMachine(fixture, carrier, os.path.join(folder, "metal.log")) as physical:
             physical.start()
             say("the machine is up")
