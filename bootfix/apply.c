@@ -87,7 +87,7 @@ int apply_check_space(struct session *session, const struct plan *plan, struct e
         const struct edit *edit = &plan->edits[i];
         if (edit->kind != EDIT_REMOVE)
             add_need(needs, &count, mountpoint_of(mountpoints, edit->path),
-                     align_up(edit->after_length, 4 * KIB));
+                     align_up(edit->after_length + edit->needed_bytes, 4 * KIB));
     }
     int result = 0;
     for (size_t i = 0; i < count && result == 0; i++)
@@ -189,6 +189,19 @@ static int apply_symlink(struct session *session, const struct edit *edit)
     return guestfs_rename(session->handle, aside, edit->path);
 }
 
+/* The source was resolved inside the guest: no link of it leads the appliance elsewhere. */
+static int apply_copy(struct session *session, const struct edit *edit)
+{
+    AUTO_FREE char *folder = folder_of(edit->path);
+    AUTO_FREE char *aside = name_aside(edit->path);
+    if (guestfs_mkdir_p(session->handle, folder) < 0 ||
+        guestfs_cp(session->handle, edit->after, aside) < 0 ||
+        copy_attributes(session, edit->after, aside) < 0)
+        return -1;
+    inherit_label(session, folder, aside);
+    return guestfs_rename(session->handle, aside, edit->path);
+}
+
 static int apply_edit(struct session *session, const struct edit *edit)
 {
     switch (edit->kind) {
@@ -200,6 +213,8 @@ static int apply_edit(struct session *session, const struct edit *edit)
         return guestfs_rm(session->handle, edit->path);
     case EDIT_SYMLINK:
         return apply_symlink(session, edit);
+    case EDIT_COPY:
+        return apply_copy(session, edit);
     }
     return -1;
 }

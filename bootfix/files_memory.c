@@ -212,6 +212,16 @@ static void append_node(struct files_memory *memory, const struct edit *edit)
     files_memory_add(memory, edit->path, node ? node->mode : edit->mode, whole.data, whole.length);
 }
 
+static void copy_node(struct files_memory *memory, const struct edit *edit)
+{
+    const struct node *node = find_node(memory, edit->after);
+    AUTO(text) copy = {0};
+    if (!node)
+        return;
+    text_add_bytes(&copy, node->data, node->length); /* adding moves the nodes */
+    files_memory_add(memory, edit->path, edit->mode, copy.data, copy.length);
+}
+
 void files_memory_apply(struct files_memory *memory, const struct plan *plan)
 {
     for (size_t i = 0; i < plan->edit_count; i++) {
@@ -230,6 +240,9 @@ void files_memory_apply(struct files_memory *memory, const struct plan *plan)
             break;
         case EDIT_SYMLINK:
             files_memory_add_link(memory, edit->path, edit->after);
+            break;
+        case EDIT_COPY:
+            copy_node(memory, edit);
             break;
         }
     }

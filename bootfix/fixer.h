@@ -39,6 +39,6 @@ struct fixer {
 /* Ends with NULL. */
 extern const struct fixer *const fixers[];
 
-extern const struct fixer fix_initramfs, fix_fstab, fix_grub, fix_network, fix_services;
+extern const struct fixer fix_initramfs, fix_fstab, fix_grub, fix_network, fix_services, fix_uefi;
 
 #endif

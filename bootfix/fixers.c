@@ -8,5 +8,5 @@
 #include <stddef.h>
 
 const struct fixer *const fixers[] = {
-    &fix_fstab, &fix_initramfs, &fix_grub, &fix_network, &fix_services, NULL,
+    &fix_fstab, &fix_initramfs, &fix_grub, &fix_uefi, &fix_network, &fix_services, NULL,
 };

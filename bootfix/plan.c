@@ -19,6 +19,7 @@ struct plan_folder {
 
 #define PLAN_MAX_FOLDERS 256
 #define PLAN_MAX_NAMES 65536
+#define PLAN_MAX_COPY ((uint64_t)64 << 20) /* several times any boot loader */
 
 void plan_init(struct plan *plan, struct files *guest)
 {
@@ -463,5 +464,42 @@ int plan_symlink(struct plan *plan, const char *fixer, const char *path, const c
         return 0;
     }
     set_after(edit, EDIT_SYMLINK, target, strlen(target));
+    return 0;
+}
+
+/* A regular file of the guest, by the path that it really has; 0 with a warning when it is none. */
+static int find_source(struct plan *plan, const char *fixer, const char *source, char **real,
+                       struct files_stat *stat, struct error *err)
+{
+    int found = files_resolve(plan->guest, source, true, real, err);
+    if (found == 1)
+        found = files_stat(plan->guest, *real, stat, err);
+    if (found < 0)
+        return -1;
+    if (found == 1 && S_ISREG(stat->mode) && stat->size_bytes <= PLAN_MAX_COPY)
+        return 1;
+    plan_warn(plan, fixer, "%s %s: it is not copied", source,
+              found == 1 && S_ISREG(stat->mode) ? "is too large" : "is not a regular file");
+    return 0;
+}
+
+int plan_copy(struct plan *plan, const char *fixer, const char *source, const char *path,
+              const char *reason, struct error *err)
+{
+    AUTO_FREE char *real = NULL;
+    struct files_stat stat;
+    struct edit *edit;
+    bool is_new;
+    int found = is_there(plan, path, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    found = find_source(plan, fixer, source, &real, &stat, err);
+    if (found == 1)
+        found = edit_file(plan, fixer, path, reason, &edit, &is_new, err);
+    if (found != 1)
+        return found;
+    edit->mode = stat.mode & 07777;
+    edit->needed_bytes = stat.size_bytes;
+    set_after(edit, EDIT_COPY, real, strlen(real));
     return 0;
 }

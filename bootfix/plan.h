@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum edit_kind {
@@ -20,6 +21,7 @@ enum edit_kind {
     EDIT_APPEND, /* `after` is added to the end of a (binary) file */
     EDIT_REMOVE,
     EDIT_SYMLINK, /* `after` is the target */
+    EDIT_COPY,    /* `after` is the path of the file, of any kind of content, that is copied */
 };
 
 struct edit {
@@ -34,7 +36,8 @@ struct edit {
     bool was_link; /* a symbolic link was there */
     char *after;
     size_t after_length;
-    mode_t mode; /* for new files; existing files keep mode, owner and labels */
+    uint64_t needed_bytes; /* EDIT_COPY: what the copy takes */
+    mode_t mode;           /* for new files; existing files keep mode, owner and labels */
 };
 
 struct plan_note {
@@ -86,6 +89,13 @@ int plan_remove(struct plan *plan, const char *fixer, const char *path, const ch
                 struct error *err);
 int plan_symlink(struct plan *plan, const char *fixer, const char *path, const char *target,
                  const char *reason, struct error *err);
+
+/*
+ * Plans that a new file is a copy of one that the guest has, made inside the guest; nothing when
+ * something is at `path` already. Contents that are planned for a copy cannot be read.
+ */
+int plan_copy(struct plan *plan, const char *fixer, const char *source, const char *path,
+              const char *reason, struct error *err);
 
 void plan_note(struct plan *plan, const char *fixer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -63,6 +63,11 @@ static void format_edit(const struct edit *edit, struct text *out)
     case EDIT_REMOVE:
         format_before_removed(edit, out);
         break;
+    case EDIT_COPY:
+        text_addf(out, "# %s: a copy of ", to + 1);
+        text_add_escaped(out, edit->after, edit->after_length);
+        text_add(out, "\n");
+        break;
     case EDIT_SYMLINK:
         if (edit->before)
             format_before_removed(edit, out);

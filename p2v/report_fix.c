@@ -87,15 +87,18 @@ json_t *report_system(const struct system *system)
 
 static json_t *edit_json(const struct edit *edit)
 {
-    static const char *const kinds[] = {"write", "append", "remove", "symlink"};
+    static const char *const kinds[] = {"write", "append", "remove", "symlink", "copy"};
     json_t *json = json_object();
     json_set_text(json, "fixer", edit->fixer);
     json_set_text(json, "path", edit->path);
     json_set_text(json, "kind", kinds[edit->kind]);
     json_set_text(json, "reason", edit->reason);
-    json_set_bytes(json, "bytes", edit->after_length);
+    json_set_bytes(json, "bytes",
+                   edit->kind == EDIT_COPY ? edit->needed_bytes : edit->after_length);
     if (edit->kind == EDIT_SYMLINK)
         json_set_text(json, "target", edit->after);
+    if (edit->kind == EDIT_COPY)
+        json_set_text(json, "source", edit->after);
     if (edit->kind != EDIT_WRITE)
         return json;
     AUTO(text) diff = {0};

@@ -50,6 +50,7 @@ static const struct guest_kind kinds[] = {
     {"Debian 12", phony_init_debian12},
     {"Debian 13", phony_init_debian13},
     {"System V", phony_init_sysv},
+    {"UEFI", phony_init_uefi},
     {"empty", init_empty},
     {"hostile", init_hostile},
 };
@@ -246,7 +247,7 @@ static void apply_by_patch(struct phony *phony)
 static void test_the_shown_diff_applied_by_patch_is_the_plan(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < 4; k++) { /* those without bytes that are shown escaped */
+    for (size_t k = 0; k < 5; k++) { /* those without bytes that are shown escaped */
         struct phony phony;
         kinds[k].init(&phony);
         plan_all(&phony);

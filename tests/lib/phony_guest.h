@@ -395,4 +395,43 @@ PHONY_UNUSED static void phony_init_sysv(struct phony *phony)
     phony_add_nic(phony, "eth0", "52:54:00:00:07:01");
 }
 
+/* --- Debian 12 by UEFI: its boot entry was in the firmware, and the ESP holds EFI/debian alone --
+ */
+
+PHONY_UNUSED static const struct phony_file phony_uefi[] = {
+    {.path = "/etc/fstab",
+     .text = "UUID=12121212-0011-4000-8000-000000000012 / ext4 errors=remount-ro 0 1\n"
+             "/dev/sda1 /boot/efi vfat umask=0077 0 1\n"},
+    {.path = "/boot/grub/grub.cfg",
+     .text = "linux /boot/vmlinuz-6.1.0-18-amd64 root=/dev/sda2 ro quiet\n"},
+    {.path = "/etc/default/grub", .text = "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"},
+    {.path = "/boot/efi/EFI/debian/shimx64.efi", .text = "MZ shim"},
+    {.path = "/boot/efi/EFI/debian/grubx64.efi", .text = "MZ grub"},
+    {.path = "/boot/efi/EFI/debian/mmx64.efi", .text = "MZ mok manager"},
+    {.path = "/boot/efi/EFI/debian/fbx64.efi", .text = "MZ fallback"},
+    {.path = "/boot/efi/EFI/debian/BOOTX64.CSV", .text = "shimx64.efi,debian,,"},
+    {.path = "/boot/efi/EFI/debian/grub.cfg", .text = "configfile $prefix/grub.cfg\n"},
+    {.path = "/var/cache/debconf/config.dat",
+     .text = "Name: grub2/force_efi_extra_removable\n"
+             "Template: grub2/force_efi_extra_removable\n"
+             "Value: false\n"
+             "Owners: grub-common, grub-efi-amd64\n"},
+    {.path = NULL},
+};
+
+PHONY_UNUSED static void phony_init_uefi(struct phony *phony)
+{
+    phony_init(phony);
+    phony_add_files(phony, phony_uefi);
+    phony->system->version = text_copy("12");
+    phony->system->arch = text_copy("x86_64");
+    phony->system->firmware = SYSTEM_FIRMWARE_UEFI;
+    phony_add_volume(phony, 0, 1, "vfat", "1212-E5D0", "12121212-cc01-4000-8000-000000000012")
+        ->mountpoint = text_copy("/boot/efi");
+    phony_add_volume(phony, 0, 2, "ext4", "12121212-0011-4000-8000-000000000012",
+                     "12121212-cc02-4000-8000-000000000012")
+        ->mountpoint = text_copy("/");
+    phony_add_nic(phony, "enp3s0f0", "52:54:00:00:12:01");
+}
+
 #endif

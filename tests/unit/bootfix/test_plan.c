@@ -133,6 +133,33 @@ static void test_a_folder_is_never_written_over(void **state)
     assert_true(phony_has_note(phony, true, "/etc/links is not a regular file"));
 }
 
+static void test_a_copy_is_of_a_real_file_and_only_to_where_nothing_is(void **state)
+{
+    struct phony *phony = *state;
+    files_memory_add(phony->memory, "/esp/shim", 0755, "MZ\0x", 4);
+    assert_int_equal(plan_copy(&phony->plan, "f", "/esp/shim", "/etc/other", "why", &err), 0);
+    assert_int_equal(plan_copy(&phony->plan, "f", "/etc/links", "/esp/a", "why", &err), 0);
+    assert_int_equal(plan_copy(&phony->plan, "f", "/etc/none", "/esp/a", "why", &err), 0);
+    assert_int_equal(phony->plan.edit_count, 0);
+    assert_true(phony_has_note(phony, true, "/etc/links is not a regular file"));
+    assert_int_equal(plan_copy(&phony->plan, "f", "/etc/conf", "/esp/conf", "why", &err), 0);
+    assert_string_equal(phony->plan.edits[0].after, "/usr/etc/conf");
+    assert_int_equal(plan_copy(&phony->plan, "f", "/esp/shim", "/esp/boot/x", "why", &err), 0);
+    assert_int_equal(plan_copy(&phony->plan, "f", "/etc/conf", "/esp/boot/x", "no", &err), 0);
+    assert_int_equal(phony->plan.edit_count, 2);
+    assert_int_equal(phony->plan.edits[1].needed_bytes, 4);
+    assert_true(plan_exists(&phony->plan, "/esp/boot/x"));
+    AUTO(text) diff = {0};
+    plan_format_diff(&phony->plan, &diff);
+    assert_non_null(strstr(diff.data, "# /esp/boot/x: a copy of /esp/shim\n"));
+    phony_apply(phony);
+    AUTO_FREE char *data = NULL;
+    size_t length = 0;
+    assert_int_equal(files_read(phony->plan.guest, "/esp/boot/x", 16, &data, &length, &err), 1);
+    assert_int_equal(length, 4);
+    assert_memory_equal(data, "MZ\0x", 4);
+}
+
 static void test_notes_are_escaped(void **state)
 {
     struct phony *phony = *state;
@@ -189,6 +216,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_binary_and_oversized_files_are_not_read_and_said,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_folder_is_never_written_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_copy_is_of_a_real_file_and_only_to_where_nothing_is,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_notes_are_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_diff_names_fixer_reason_and_files, setup,
                                         teardown),
