@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/io.h"
 #include "base/own.h"
+#include "formats/digest.h"
 #include "p2v/media/boot_menus.h"
 #include "p2v/media/file_tree.h"
 #include "p2v/media/parts.h"
@@ -20,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,21 +191,16 @@ static int make_esp(const struct staging *staging, const struct file_tree *loade
 
 /* --- the ISO --- */
 
-static int hash_parts(const struct media_parts *parts, const struct text *menu, char id[33],
-                      struct error *err)
+static void hash_parts(const struct media_parts *parts, const struct text *menu, char id[33])
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool is_done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
-                   EVP_DigestUpdate(context, parts->kernel, parts->kernel_length) == 1 &&
-                   EVP_DigestUpdate(context, parts->initramfs.data, parts->initramfs.length) == 1 &&
-                   EVP_DigestUpdate(context, menu->data, menu->length) == 1 &&
-                   EVP_DigestFinal_ex(context, digest, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    if (!is_done)
-        return error_set(err, 0, "compute a digest");
-    bytes_format_hex(digest, 16, id);
-    return 0;
+    uint8_t hash[DIGEST_SIZE];
+    AUTO(digest) digest;
+    digest_init(&digest);
+    digest_add(&digest, parts->kernel, parts->kernel_length);
+    digest_add(&digest, parts->initramfs.data, parts->initramfs.length);
+    digest_add(&digest, menu->data, menu->length);
+    digest_finish(&digest, hash);
+    bytes_format_hex(hash, 16, id);
 }
 
 static int fill_iso(const struct staging *staging, const struct media_parts *parts,
@@ -249,9 +244,10 @@ static int build_iso(const struct media_options *options, const struct media_par
     AUTO(text) menu = {0};
     char id[33];
     boot_menus_add_grub(&menu, options->command_line);
+    hash_parts(parts, &menu, id);
     if (staging_open(&staging, parts->date, err) != 0 ||
         read_loaders(&parts->packages, &loaders, err) != 0 ||
-        hash_parts(parts, &menu, id, err) != 0 || fill_iso(&staging, parts, &menu, id, err) != 0 ||
+        fill_iso(&staging, parts, &menu, id, err) != 0 ||
         write_bios_modules(&staging, &loaders, err) != 0 || make_core(&staging, id, err) != 0 ||
         make_esp(&staging, &loaders, id, err) != 0)
         return -1;
