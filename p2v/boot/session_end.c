@@ -91,9 +91,7 @@ enum session_step session_send_all(struct session *session)
         explicit_bzero(token, sizeof(session->model.form.token));
         act = send_once(session);
     }
-    return act == SCREEN_POWER_OFF ? SESSION_POWER_OFF
-           : act == SCREEN_RESTART ? SESSION_RESTART
-                                   : SESSION_DONE;
+    return session_step_for(act, SESSION_DONE);
 }
 
 /* --- done --- */
@@ -149,17 +147,8 @@ enum session_step session_done(struct session *session)
     log_info(&session->log.log, "%s: %s", model->is_good ? "done" : "failed", model->result);
     enum screen_act act = count_down(session, seconds);
     model->seconds_to_then = -1;
-    switch (act) {
-    case SCREEN_POWER_OFF:
-        return SESSION_POWER_OFF;
-    case SCREEN_RESTART:
-        return SESSION_RESTART;
-    case SCREEN_BACK:
-        session->is_attended = true;
-        return SESSION_FORM;
-    case SCREEN_NOTHING:
+    if (act == SCREEN_NOTHING)
         return next;
-    default:
-        return SESSION_SEND;
-    }
+    session->is_attended |= act == SCREEN_BACK;
+    return session_step_for(act, act == SCREEN_BACK ? SESSION_FORM : SESSION_SEND);
 }

@@ -83,6 +83,9 @@ enum screen_act session_wait(struct session *session, int timeout_ms);
  */
 enum screen_act session_work(struct session *session, int (*work)(struct session *session));
 
+/* The end, when that was wanted; else `otherwise`. */
+enum session_step session_step_for(enum screen_act act, enum session_step otherwise);
+
 /* The steps; each returns the next. */
 enum session_step session_look(struct session *session);
 enum session_step session_form(struct session *session);

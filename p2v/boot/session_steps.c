@@ -30,8 +30,7 @@ static void set_problem(struct session *session, const char *text)
         log_info(&session->log.log, "%s", text);
 }
 
-/* The end, when that was wanted; else `otherwise`. */
-static enum session_step step_for(enum screen_act act, enum session_step otherwise)
+enum session_step session_step_for(enum screen_act act, enum session_step otherwise)
 {
     return act == SCREEN_POWER_OFF ? SESSION_POWER_OFF
            : act == SCREEN_RESTART ? SESSION_RESTART
@@ -151,12 +150,12 @@ enum session_step session_look(struct session *session)
     set_stage(session, "Looking at the disks.");
     enum screen_act act = look_until_found(session);
     if (act != SCREEN_NOTHING)
-        return step_for(act, SESSION_LOOK);
+        return session_step_for(act, SESSION_LOOK);
     snprintf(session->model.server, sizeof(session->model.server), "%s",
              session->model.form.server);
     if (!session->is_attended) {
         act = wait_for_network(session, FOREVER_MS);
-        return step_for(act, has_changed(session) ? SESSION_LOOK : SESSION_SEND);
+        return session_step_for(act, has_changed(session) ? SESSION_LOOK : SESSION_SEND);
     }
     set_problem(session, session->found_error.text[0] ? session->found_error.text : before);
     bool is_all_known = session->settings.server && session->pin[0] && !before[0];
@@ -201,7 +200,7 @@ enum session_step session_form(struct session *session)
         struct error err = {0};
         enum screen_act act = session_wait(session, FOREVER_MS);
         if (act != SCREEN_SUBMIT)
-            return step_for(act, SESSION_FORM);
+            return session_step_for(act, SESSION_FORM);
         if (take_form(session, &err) == 0)
             break;
         set_problem(session, err.text);
@@ -239,7 +238,7 @@ enum session_step session_ask_pin(struct session *session)
     if (act == SCREEN_NOTHING)
         act = session_work(session, ask);
     if (act != SCREEN_NOTHING)
-        return step_for(act, SESSION_FORM);
+        return session_step_for(act, SESSION_FORM);
     if (!session->asked_pin[0]) {
         set_problem(session, session->found_error.text);
         return SESSION_FORM;
@@ -249,7 +248,7 @@ enum session_step session_ask_pin(struct session *session)
     set_page(session, SCREEN_PIN);
     act = session_wait(session, FOREVER_MS);
     if (act != SCREEN_SUBMIT)
-        return step_for(act, SESSION_FORM);
+        return session_step_for(act, SESSION_FORM);
     memcpy(session->pin, session->asked_pin, sizeof(session->pin));
     memcpy(session->pinned_server, session->model.form.server, sizeof(session->pinned_server));
     return SESSION_REVIEW;
@@ -272,7 +271,7 @@ enum session_step session_review(struct session *session)
         act = session_wait(session, FOREVER_MS);
     session->model.problem[0] = '\0';
     if (act != SCREEN_SUBMIT)
-        return step_for(act, act == SCREEN_BACK ? SESSION_FORM : SESSION_REVIEW);
+        return session_step_for(act, act == SCREEN_BACK ? SESSION_FORM : SESSION_REVIEW);
     for (size_t i = 0; i < findings->disk_count; i++)
         findings->disks[i].is_chosen = session->answer.is_chosen[i];
     return SESSION_SEND;
