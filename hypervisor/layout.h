@@ -37,9 +37,6 @@
 #define LAYOUT_PORT_PM 0x600 /* PM1a event 0x600, PM1a control 0x604, PM timer 0x608 */
 #define LAYOUT_PORT_PCI 0xcf8
 #define LAYOUT_PORT_RESET 0xcf9
-/* Ports end at 0xffff. PCI has 0xcf8 to 0xcff, but of 0xcf8 to 0xcfb only what is read and written
- * as 32 bits: anything narrower it hands on to who sits this much higher (the reset register). */
-#define LAYOUT_PORT_BEHIND_PCI 0x10000
 
 /* Global system interrupts. The first 16 are the ISA ones. */
 #define LAYOUT_GSI_SERIAL 4
