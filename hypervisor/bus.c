@@ -49,16 +49,38 @@ static int insert(struct bus *bus, const struct bus_range *range, struct error *
     return 0;
 }
 
-int bus_add(struct bus *bus, const struct bus_range *range, struct error *err)
+static int insert_whole(struct bus *bus, const struct bus_range *range, struct error *err)
+{
+    for (unsigned i = 0; i < bus->whole_count; i++) {
+        if (bus->wholes[i].start == range->start)
+            return error_set(err, EBUSY, "0x%" PRIx64 " on a bus is taken", range->start);
+    }
+    if (bus->whole_count == BUS_MAX_WHOLES)
+        return error_set(err, ENOSPC, "a bus with more than %d whole ranges", BUS_MAX_WHOLES);
+    bus->wholes[bus->whole_count++] = *range;
+    return 0;
+}
+
+static int add(struct bus *bus, const struct bus_range *range, bool is_whole, struct error *err)
 {
     uint64_t end;
     if (range->length == 0 || __builtin_add_overflow(range->start, range->length, &end))
         return error_set(err, EINVAL, "0x%" PRIx64 " on a bus: a range of 0x%" PRIx64 " bytes",
                          range->start, range->length);
     pthread_rwlock_wrlock(&bus->lock);
-    int result = insert(bus, range, err);
+    int result = is_whole ? insert_whole(bus, range, err) : insert(bus, range, err);
     pthread_rwlock_unlock(&bus->lock);
     return result;
+}
+
+int bus_add(struct bus *bus, const struct bus_range *range, struct error *err)
+{
+    return add(bus, range, false, err);
+}
+
+int bus_add_whole(struct bus *bus, const struct bus_range *range, struct error *err)
+{
+    return add(bus, range, true, err);
 }
 
 void bus_remove(struct bus *bus, uint64_t start, const void *device)
@@ -71,26 +93,41 @@ void bus_remove(struct bus *bus, uint64_t start, const void *device)
         memmove(&bus->ranges[place], &bus->ranges[place + 1],
                 (bus->count - place) * sizeof(bus->ranges[0]));
     }
+    for (unsigned i = 0; i < bus->whole_count; i++) {
+        if (bus->wholes[i].start == start && bus->wholes[i].device == device)
+            bus->wholes[i] = bus->wholes[--bus->whole_count];
+    }
     pthread_rwlock_unlock(&bus->lock);
 }
 
-static bool find(struct bus *bus, uint64_t address, unsigned size, struct bus_range *found)
+static const struct bus_range *find(const struct bus *bus, uint64_t address, unsigned size)
+{
+    for (unsigned i = 0; i < bus->whole_count; i++) {
+        if (address == bus->wholes[i].start && size == bus->wholes[i].length)
+            return &bus->wholes[i];
+    }
+    const struct bus_range *range = &bus->ranges[search(bus, address)];
+    if (range == &bus->ranges[bus->count] || address < range->start ||
+        size > range->length - (address - range->start))
+        return NULL;
+    return range;
+}
+
+static bool find_copy(struct bus *bus, uint64_t address, unsigned size, struct bus_range *found)
 {
     pthread_rwlock_rdlock(&bus->lock);
-    unsigned place = search(bus, address);
-    bool is_found = place < bus->count && address >= bus->ranges[place].start &&
-                    size <= bus->ranges[place].length - (address - bus->ranges[place].start);
-    if (is_found)
-        *found = bus->ranges[place];
+    const struct bus_range *range = find(bus, address, size);
+    if (range)
+        *found = *range;
     pthread_rwlock_unlock(&bus->lock);
-    return is_found;
+    return range != NULL;
 }
 
 uint64_t bus_read(struct bus *bus, uint64_t address, unsigned size)
 {
     struct bus_range range;
     uint64_t ones = size >= 8 ? UINT64_MAX : (UINT64_C(1) << (size * 8)) - 1;
-    if (!find(bus, address, size, &range) || !range.ops->read)
+    if (!find_copy(bus, address, size, &range) || !range.ops->read)
         return ones;
     return range.ops->read(range.device, address - range.start, size) & ones;
 }
@@ -98,6 +135,6 @@ uint64_t bus_read(struct bus *bus, uint64_t address, unsigned size)
 void bus_write(struct bus *bus, uint64_t address, unsigned size, uint64_t value)
 {
     struct bus_range range;
-    if (find(bus, address, size, &range) && range.ops->write)
+    if (find_copy(bus, address, size, &range) && range.ops->write)
         range.ops->write(range.device, address - range.start, size, value);
 }

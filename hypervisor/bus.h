@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define BUS_MAX_RANGES 256
+#define BUS_MAX_WHOLES 4
 
 /* `offset` is relative to the range, `size` is 1, 2, 4 or 8 bytes, and both lie inside of it. */
 struct bus_ops {
@@ -30,6 +31,8 @@ struct bus {
     pthread_rwlock_t lock;                   /* not held while a device is called */
     struct bus_range ranges[BUS_MAX_RANGES]; /* sorted, disjoint */
     unsigned count;
+    struct bus_range wholes[BUS_MAX_WHOLES];
+    unsigned whole_count;
 };
 
 void bus_init(struct bus *bus);
@@ -37,6 +40,12 @@ void bus_fini(struct bus *bus);
 
 /* EBUSY: it overlaps another range. ENOSPC: too many ranges. */
 int bus_add(struct bus *bus, const struct bus_range *range, struct error *err);
+
+/*
+ * A range that answers only an access of exactly all of its bytes, before the others, which may lie
+ * in it: PCI's address register is four bytes wide, and one byte inside of it resets the machine.
+ */
+int bus_add_whole(struct bus *bus, const struct bus_range *range, struct error *err);
 
 /* By its start and device; a range that is not there is no error. */
 void bus_remove(struct bus *bus, uint64_t start, const void *device);
