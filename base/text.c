@@ -157,6 +157,13 @@ void *memory_grow(void *array, size_t count, size_t size)
     return or_abort(reallocarray(array, count ? count : 1, size));
 }
 
+void text_wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
 bool text_starts_with(const char *string, const char *prefix)
 {
     return strncmp(string, prefix, strlen(prefix)) == 0;

@@ -44,6 +44,9 @@ char *text_copy(const char *string);
 void *memory_new(size_t count, size_t size); /* zeroed */
 void *memory_grow(void *array, size_t count, size_t size);
 
+/* Overwrites a secret and frees it. NULL is fine. */
+void text_wipe(char *secret);
+
 bool text_starts_with(const char *string, const char *prefix);
 bool text_ends_with(const char *string, const char *suffix);
 

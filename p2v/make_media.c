@@ -15,9 +15,7 @@
 #include "p2v/wire/link.h"
 #include "p2v/wire/tls.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A token among the arguments would be everybody's to read. */
@@ -65,13 +63,6 @@ static char *make_command_line(const struct make_media_options *options, const c
     return media_command_line(&settings, err);
 }
 
-static void wipe(char *secret)
-{
-    if (secret)
-        OPENSSL_cleanse(secret, strlen(secret));
-    free(secret);
-}
-
 static int print_json(const char *output, const struct media_result *result)
 {
     AUTO_JSON object = json_object();
@@ -113,7 +104,7 @@ int make_media_run(struct cli *cli, const struct make_media_options *options,
         return -1;
     struct error why = {0};
     char *line = make_command_line(options, token, &why);
-    wipe(token);
+    text_wipe(token);
     if (!line)
         return cli_usage(err, "%s", why.text);
     const struct media_options media = {.output = options->output,
@@ -127,7 +118,7 @@ int make_media_run(struct cli *cli, const struct make_media_options *options,
                                         .log = &cli->console.log};
     struct media_result result;
     code = maker(&media, &result, err);
-    wipe(line);
+    text_wipe(line);
     if (code != 0)
         return -1;
     return cli->console.is_quiet && !options->is_json ? CLI_DONE : print_made(options, &result);

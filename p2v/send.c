@@ -289,7 +289,7 @@ static int run(struct send *send, struct sender_options *sending,
     if (result == 0)
         result = sending->identity ? transfer(send, sending, err) : -1;
     tls_identity_free(sending->identity);
-    send_wipe(token);
+    text_wipe(token);
     return result;
 }
 

@@ -127,13 +127,6 @@ struct tls_identity *send_identity(const char *state, const uint8_t pin[TLS_IDEN
 
 /* --- the token --- */
 
-void send_wipe(char *token)
-{
-    if (token)
-        explicit_bzero(token, strlen(token));
-    free(token);
-}
-
 static ssize_t read_all(int fd, char *buffer, size_t size)
 {
     size_t length = 0;

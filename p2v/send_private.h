@@ -171,9 +171,8 @@ char *send_machine_marks(const char *root, const json_t *nics);
 /* What is wanted of the guest, by the options; the error names the one that is wrong. */
 int send_take_wishes(const struct send_options *options, struct wishes *wishes, struct error *err);
 
-/* 26 characters; "-" is standard input. Caller frees; wiped by send_wipe. */
+/* 26 characters; "-" is standard input. Caller frees by text_wipe. */
 char *send_read_token(const char *path, struct error *err);
-void send_wipe(char *token);
 
 /* The one of the options; NULL when they have none. */
 int send_take_token(const struct send_options *options, char **token, struct error *err);

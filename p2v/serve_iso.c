@@ -16,7 +16,6 @@
 #include <netdb.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -99,8 +98,7 @@ int serve_iso_make(struct server *server, const struct serve_iso *wanted, struct
                                         .log = wanted->log};
     struct media_result result;
     int code = media_make_iso(&media, &result, err);
-    OPENSSL_cleanse(line, strlen(line));
-    free(line);
+    text_wipe(line);
     if (code != 0)
         return error_wrap(err, "--iso");
     printf("iso %s: %s; boots one machine and sends it to %s, with token %s\n", wanted->output,

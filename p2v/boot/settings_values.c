@@ -195,16 +195,9 @@ int settings_check_networks(const struct boot_names *networks, struct error *err
 
 /* --- owned texts --- */
 
-static void wipe(char *text)
-{
-    if (text)
-        explicit_bzero(text, strlen(text));
-    free(text);
-}
-
 void settings_replace(char **place, const char *value)
 {
-    wipe(*place);
+    text_wipe(*place);
     *place = value && value[0] ? text_copy(value) : NULL;
 }
 

@@ -54,10 +54,10 @@ static void test_send_token_is_taken_with_blanks_and_in_either_case(void **state
     assert_string_equal(plain, TOKEN);
     assert_string_equal(spaced, TOKEN);
     assert_string_equal(digits, "234567GHIJKLMNOPQRSTUVWXYZ");
-    send_wipe(plain);
-    send_wipe(spaced);
-    send_wipe(digits);
-    send_wipe(NULL);
+    text_wipe(plain);
+    text_wipe(spaced);
+    text_wipe(digits);
+    text_wipe(NULL);
 }
 
 static void test_send_token_refuses_what_is_none(void **state)
