@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/own.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define CPU_CAP_PERIOD_MS 50
@@ -37,11 +36,11 @@ void cpu_cap_join(struct cpu_cap *cap, unsigned cpu);
 void cpu_cap_leave(struct cpu_cap *cap, unsigned cpu);
 
 /*
- * In a vCPU's thread, before each KVM_RUN and after immediate_exit was cleared: true, it may run.
- * False: not yet; it slept, for a period at most, and the caller looks at what else is wanted of it
- * and calls again. Costs one load while there is budget.
+ * In a vCPU's thread, before each KVM_RUN and after immediate_exit was cleared. 0: it may run. Else
+ * nanoseconds, a period at most, for which it sleeps where its caller can wake it, and asks again.
+ * Costs one load while there is budget.
  */
-bool cpu_cap_may_run(struct cpu_cap *cap);
+int64_t cpu_cap_wait_ns(struct cpu_cap *cap);
 
 /* CPU time of all vCPU threads, also of those that have left. Any thread. */
 double cpu_cap_cpu_seconds(struct cpu_cap *cap);
