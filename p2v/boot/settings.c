@@ -33,8 +33,7 @@ enum kind {
     LIST, /* struct boot_names: items separated by commas, each checked */
     NETWORKS,
     REPEAT, /* struct boot_names: one item each time, checked */
-    CONSOLE,
-    FLAG, /* bool: the name alone means yes */
+    FLAG,   /* bool: the name alone means yes */
     MEMORY,
     RATE,
     VCPUS,
@@ -74,7 +73,6 @@ static const struct parameter own_parameters[] = {
     PARAMETER("rehost.shell", FLAG, has_shell, NULL),
     PARAMETER("rehost.then", THEN, then, NULL),
     PARAMETER("ip", REPEAT, ip, settings_check_text),
-    PARAMETER("console", CONSOLE, consoles, settings_check_console),
 };
 
 static const struct parameter p2v_parameters[] = {
@@ -177,19 +175,6 @@ static int add_item(const struct parameter *parameter, struct boot_names *names,
     return parameter->check(value, err) == 0 ? settings_names_add(names, value, err) : -1;
 }
 
-/*
- * "ttyS0,115200n8" is the terminal "ttyS0". The kernel takes more than terminals there: what is
- * none is no mistake.
- */
-static int add_console(const struct parameter *parameter, struct boot_names *names,
-                       const char *value)
-{
-    AUTO_FREE char *terminal = strndup(value, strcspn(value, ","));
-    if (terminal && parameter->check(terminal, NULL) == 0)
-        settings_names_add(names, terminal, NULL);
-    return 0;
-}
-
 static int set(struct parser *parser, const struct parameter *parameter, const char *name,
                const char *value, struct error *err)
 {
@@ -205,8 +190,6 @@ static int set(struct parser *parser, const struct parameter *parameter, const c
                    : -1;
     case REPEAT:
         return add_item(parameter, place, value, err);
-    case CONSOLE:
-        return add_console(parameter, place, value);
     case FLAG:
         return settings_read_flag(value, place, err);
     case MEMORY:
@@ -246,7 +229,7 @@ static int set_named(struct parser *parser, const struct parameter *table, size_
         if (!is_called(&table[i], name))
             continue;
         enum kind kind = table[i].kind;
-        if (!value && kind != FLAG && kind != P2V_TOPOLOGY && kind != NOTHING && kind != CONSOLE)
+        if (!value && kind != FLAG && kind != P2V_TOPOLOGY && kind != NOTHING)
             return error_set(err, EINVAL, "%s needs a value", name);
         const char *meant = value ? value : kind == FLAG ? "1" : "";
         if (set(parser, &table[i], name, meant, err) != 0)
@@ -346,9 +329,8 @@ void boot_settings_fini(struct boot_settings *settings)
 {
     char **texts[] = {&settings->server, &settings->pin, &settings->token, &settings->name,
                       &settings->compress};
-    struct boot_names *lists[] = {&settings->disks,      &settings->networks, &settings->net,
-                                  &settings->ip,         &settings->consoles, &settings->unknown,
-                                  &settings->not_applied};
+    struct boot_names *lists[] = {&settings->disks, &settings->networks, &settings->net,
+                                  &settings->ip,    &settings->unknown,  &settings->not_applied};
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++)
         settings_replace(texts[i], NULL);
     for (size_t i = 0; i < ARRAY_LENGTH(lists); i++)

@@ -41,10 +41,9 @@ struct boot_settings {
     struct boot_names net; /* rehost.net=, in order; see network.h */
     struct boot_names ip;  /* the kernel's own ip= */
 
-    struct boot_names consoles; /* console=: "tty0", "ttyS0" (without the speed) */
-    bool must_confirm;          /* rehost.confirm: ask although everything is known */
-    bool has_shell;             /* rehost.shell */
-    enum boot_then then;        /* when all went well */
+    bool must_confirm;   /* rehost.confirm: ask although everything is known */
+    bool has_shell;      /* rehost.shell */
+    enum boot_then then; /* when all went well */
 
     struct boot_names unknown;     /* `rehost.` and `p2v.` parameters that mean nothing here */
     struct boot_names not_applied; /* virt-p2v's that have no meaning here: "p2v.username" */
@@ -53,7 +52,7 @@ struct boot_settings {
 /*
  * Reads a kernel command line (quotes as the kernel has them). A value that cannot be is an error
  * that names the parameter; the last of two of the same name counts, except for lists that may be
- * repeated (rehost.net, ip, console). `rehost.` goes before `p2v.`; an empty value is none. Values
+ * repeated (rehost.net, ip). `rehost.` goes before `p2v.`; an empty value is none. Values
  * of what is not applied or unknown (passwords) are kept nowhere. After -1 it is to be freed too.
  */
 int boot_settings_parse(const char *command_line, struct boot_settings *settings,

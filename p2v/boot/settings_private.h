@@ -15,8 +15,7 @@ settings_check settings_check_server, settings_check_pin, settings_check_token, 
     settings_check_compress;
 
 /* One item of a list. */
-settings_check settings_check_disk, settings_check_network, settings_check_text,
-    settings_check_console;
+settings_check settings_check_disk, settings_check_network, settings_check_text;
 
 int settings_read_memory(const char *value, uint64_t *bytes, struct error *err);
 int settings_read_rate(const char *value, uint64_t *bytes_per_second, struct error *err);

@@ -112,13 +112,6 @@ int settings_check_network(const char *value, struct error *err)
     return 0;
 }
 
-int settings_check_console(const char *value, struct error *err)
-{
-    if (!is_made_of(value, LETTERS DIGITS, MAX_NAME))
-        return error_set(err, EINVAL, "'%.80s' is no terminal", value);
-    return 0;
-}
-
 /* --- numbers and words --- */
 
 int settings_read_memory(const char *value, uint64_t *bytes, struct error *err)

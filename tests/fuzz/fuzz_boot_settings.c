@@ -46,7 +46,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_names(&settings.networks);
     check_names(&settings.net);
     check_names(&settings.ip);
-    check_names(&settings.consoles);
     assert(settings.unknown.count <= BOOT_MAX_NAMES &&
            settings.not_applied.count <= BOOT_MAX_NAMES);
     assert(settings.unknown.count == again.unknown.count && settings.vcpus == again.vcpus);

@@ -207,13 +207,12 @@ static void test_net_and_ip_are_kept_in_order(void **state)
     check_names(&settings.ip, "dhcp :::::eth0");
 }
 
-static void test_consoles_are_terminals_without_their_speed(void **state)
+static void test_consoles_are_the_kernels_affair(void **state)
 {
     (void)state;
-    read_line("console=tty0 console=ttyS0,115200n8");
-    check_names(&settings.consoles, "tty0 ttyS0");
-    read_line("console=/dev/ttyS0 console console=ttyS1");
-    check_names(&settings.consoles, "ttyS1");
+    read_line("console=tty0 console=ttyS0,115200n8 console=/dev/ttyS0 console rehost.name=web");
+    assert_string_equal(settings.name, "web");
+    assert_int_equal(settings.unknown.count + settings.not_applied.count, 0);
 }
 
 static void test_then_is_one_of_three_words(void **state)
@@ -269,7 +268,7 @@ static void test_an_empty_value_is_none(void **state)
               "rehost.networks= console=");
     assert_null(settings.server);
     assert_null(settings.token);
-    assert_int_equal(settings.net.count + settings.ip.count + settings.consoles.count, 0);
+    assert_int_equal(settings.net.count + settings.ip.count, 0);
 }
 
 static void test_too_many_of_one_kind_are_refused(void **state)
@@ -410,7 +409,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_a_size_in_whole_mebibytes),
         cmocka_unit_test(test_vcpus_are_a_number),
         cmocka_unit_test(test_net_and_ip_are_kept_in_order),
-        cmocka_unit_test(test_consoles_are_terminals_without_their_speed),
+        cmocka_unit_test(test_consoles_are_the_kernels_affair),
         cmocka_unit_test(test_then_is_one_of_three_words),
         cmocka_unit_test(test_server_and_pin_need_no_hand_unless_it_is_asked_for),
         cmocka_unit_test(test_what_nobody_knows_is_named_once_and_escaped),
