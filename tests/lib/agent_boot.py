@@ -16,26 +16,22 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
+import server_test  # noqa: E402
 from sending import AGENT, REHOST, check, read, run, say, token_file  # noqa: E402,F401
 
 CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
 PACKAGES = os.path.join(CACHE, "packages")
 HOST = "10.0.2.2"
 MAC = "00:00:5e:00:53:d0"
-OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
 IPXE = {"bios": "/usr/lib/ipxe/qemu/pxe-%s.rom", "uefi": "/usr/lib/ipxe/qemu/efi-%s.rom"}
 TOOLS = ("qemu-system-x86_64", "qemu-img", "sfdisk", "mke2fs", "dumpe2fs")
 
 
 # --- hardware --------------------------------------------------------------------------------
 
-def firmware_arguments(firmware, folder):
-    if firmware == "bios":
-        return []
-    variables = os.path.join(folder, "vars.fd")
-    shutil.copy(OVMF % "VARS", variables)
-    return ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + OVMF % "CODE",
-            "-drive", "if=pflash,unit=1,format=raw,file=" + variables]
+def firmware_arguments(firmware):
+    """UEFI with variables that know of nothing."""
+    return machine.firmware_arguments(machine.OVMF % "VARS") if firmware == "uefi" else []
 
 
 def file_node(disk):
@@ -108,7 +104,7 @@ class Physical(machine.Qemu):
         super().__init__(
             ["-cpu", processor, "-smp", str(cpus), "-m", str(memory_mib), "-no-shutdown",
              "-smbios", "type=1,manufacturer=Example Computers,product=Rack 720,serial=" + serial,
-             *firmware_arguments(firmware, folder), *disk_arguments(controller, disks),
+             *firmware_arguments(firmware), *disk_arguments(controller, disks),
              *nic_arguments(card, nics, firmware, boot[1:] if boot[0] == "pxe" else None),
              *medium_arguments(boot)], os.path.join(folder, "serial.log"))
 
@@ -241,11 +237,8 @@ def send_itself(physical, server, seconds):
     return name, row
 
 
-def missing(*tools):
+def missing(*tools, **needs):
     """Why a test has to be left out, or None."""
-    for tool in (*TOOLS, *tools):
-        if not shutil.which(tool):
-            return "no %s" % tool
     if not os.access(AGENT, os.X_OK):
         return "build/rehost-agent is not built"
-    return None
+    return server_test.missing(*TOOLS, *tools, **needs)

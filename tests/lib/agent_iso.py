@@ -16,8 +16,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agent_boot  # noqa: E402
 import server_test  # noqa: E402
 from agent_boot import HOST, Physical, Terminal, own_copy, send_itself  # noqa: E402
-from sending import (MIB, SKIP, TRANSFER_ONLY, Disk, Failure, Server, check,  # noqa: E402
-                     check_machine, check_pool, load, main, run, say, token_file)
+from sending import (MIB, TRANSFER_ONLY, Disk, Failure, Server, check,  # noqa: E402
+                     check_machine, check_pool, load, main, run, say, skip_if, token_file)
 
 SEND_SECONDS = 900  # emulated SHA-256 and ChaCha20 of half a GiB, on a shared core
 ISO_MOST = 150 * MIB
@@ -133,11 +133,6 @@ def test_iso(folder):
 TESTS = {"iso": test_iso}
 
 if __name__ == "__main__":
-    why = agent_boot.missing("mmdebstrap", "cp")
-    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
-        why = "making a server needs root and loop devices"
-    if why:
-        print("skip: " + why)
-        sys.exit(SKIP)
+    skip_if(agent_boot.missing("mmdebstrap", "cp", loops="the server's disks"))
     os.environ.setdefault("REHOST_TMPDIR", "/var/tmp")  # too much for memory
     sys.exit(main(TESTS, sys.argv[1:]))

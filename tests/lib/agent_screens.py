@@ -14,8 +14,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agent_boot  # noqa: E402
 import server_test  # noqa: E402
 from agent_boot import HOST, Physical, Terminal  # noqa: E402
-from sending import (SKIP, TRANSFER_ONLY, Disk, Server, check, check_machine,  # noqa: E402
-                     check_pool, main)
+from sending import (TRANSFER_ONLY, Disk, Server, check, check_machine,  # noqa: E402
+                     check_pool, main, skip_if)
 
 KEEP = os.environ.get("REHOST_SCREENS")
 TAB, ENTER = "\t", "\r"
@@ -88,7 +88,5 @@ def test_attended(folder):
 TESTS = {"attended": test_attended}
 
 if __name__ == "__main__":
-    if why := agent_boot.missing():
-        print("skip: " + why)
-        sys.exit(SKIP)
+    skip_if(agent_boot.missing())
     sys.exit(main(TESTS, sys.argv[1:]))

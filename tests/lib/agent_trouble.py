@@ -12,8 +12,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agent_boot  # noqa: E402
 import server_test  # noqa: E402
 from agent_boot import HOST, Physical, Terminal, sent_bytes  # noqa: E402
-from sending import (CHECKPOINT, MIB, SKIP, TRANSFER_ONLY, WINDOW, Disk, Proxy,  # noqa: E402
-                     Server, check, check_machine, check_pool, check_unreadable, main, say)
+from sending import (CHECKPOINT, MIB, TRANSFER_ONLY, WINDOW, Disk, Proxy,  # noqa: E402
+                     Server, check, check_machine, check_pool, check_unreadable, main, say,
+                     skip_if)
 
 SLACK = 512 * 1024  # connections, offers, names
 CABLE_SECONDS = 40
@@ -125,7 +126,5 @@ TESTS = {"bad-sectors": test_bad_sectors, "reset": test_reset,
          "cable-and-server": test_cable_and_server}
 
 if __name__ == "__main__":
-    if why := agent_boot.missing("debugfs"):
-        print("skip: " + why)
-        sys.exit(SKIP)
+    skip_if(agent_boot.missing("debugfs"))
     sys.exit(main(TESTS, sys.argv[1:]))

@@ -24,8 +24,8 @@ import zlib
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server_test import (REHOST, ROOT, SKIP, Failure, check, free_ranges, partitions,  # noqa: E402
-                         run, say)
+from server_test import (REHOST, ROOT, Failure, check, free_ranges, missing,  # noqa: E402
+                         partitions, run, say, skip_if)
 
 MIB = 1 << 20
 SECTOR = 512
@@ -708,7 +708,5 @@ def run_tests(names):
 
 
 if __name__ == "__main__":
-    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
-        print("skip: the server's disk and a full target need root and loop devices")
-        sys.exit(SKIP)
+    skip_if(missing(loops="the server's disk and a full target"))
     sys.exit(main())

@@ -7,7 +7,6 @@ sysfs is not allowed everywhere.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sending import SKIP, check, main, run, say, wait_for  # noqa: E402
+from sending import check, main, missing, run, say, skip_if, wait_for  # noqa: E402
 
 NETTOOL = "build/tools/nettool"
 ROUTER = "192.0.2.1"
@@ -324,11 +323,5 @@ TESTS = {
 }
 
 if __name__ == "__main__":
-    if os.geteuid() != 0:
-        print("boot-network: needs root, for network namespaces")
-        sys.exit(SKIP)
-    for tool in ("busybox", "ip", "nsenter"):
-        if not shutil.which(tool):
-            print("boot-network: needs %s" % tool)
-            sys.exit(SKIP)
+    skip_if(missing("busybox", "ip", "nsenter", root="network namespaces"))
     sys.exit(main(TESTS, sys.argv[1:]))

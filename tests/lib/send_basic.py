@@ -6,7 +6,6 @@ checked by qemu-img and dumpe2fs.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +14,10 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sending import (FAILED, MIB, NOT_AUTHORISED, REHOST, SKIP, TRANSFER_ONLY, USAGE,  # noqa: E402
+from sending import (FAILED, MIB, NOT_AUTHORISED, REHOST, TRANSFER_ONLY, USAGE,  # noqa: E402
                      WARNINGS, Disk, Failure, PlainDisk, Proxy, Sending, Server, check,
-                     check_machine, check_pool, load, main, raw_copy, read, run, say, send,
-                     token_file, wait_for, write)
+                     check_machine, check_pool, load, main, missing, raw_copy, read, run, say,
+                     send, skip_if, token_file, wait_for, write)
 from bad_input import digest, noise  # noqa: E402
 
 
@@ -303,11 +302,6 @@ TESTS = {"copies": test_copies, "disks": test_disks, "admission": test_admission
          "ends": test_ends, "wanted": test_wanted}
 
 if __name__ == "__main__":
-    for tool in ("sfdisk", "mke2fs", "dumpe2fs", "debugfs", "qemu-img", "ip"):
-        if not shutil.which(tool):
-            print("skip: no %s" % tool)
-            sys.exit(SKIP)
-    if os.geteuid() != 0:
-        print("skip: network namespaces need root")
-        sys.exit(SKIP)
+    skip_if(missing("sfdisk", "mke2fs", "dumpe2fs", "debugfs", "qemu-img", "ip",
+                    root="network namespaces"))
     sys.exit(main(TESTS, sys.argv[1:]))

@@ -17,10 +17,10 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bad_input import digest  # noqa: E402
-from sending import (CHECKPOINT, FAILED, MIB, NO_SPACE, OK, REHOST, SKIP,  # noqa: E402
+from sending import (CHECKPOINT, FAILED, MIB, NO_SPACE, OK, REHOST,  # noqa: E402
                      TRANSFER_ONLY, WARNINGS, WINDOW, Disk, Failure, PlainDisk, Proxy, Sending,
-                     Server, check, check_machine, check_pool, check_unreadable, main, raw_copy,
-                     read, run, say, send, wait_for, write)
+                     Server, check, check_machine, check_pool, check_unreadable, main, missing,
+                     raw_copy, read, run, say, send, skip_if, wait_for, write)
 
 SOAK = os.environ.get("SOAK") == "1"
 CUTS, SERVER_KILLS, AGENT_KILLS = (1000, 500, 200) if SOAK else (200, 100, 30)
@@ -386,11 +386,6 @@ TESTS = {"cuts": test_cuts, "resent": test_resent, "server-kills": test_server_k
          "many": test_many, "hole": test_hole}
 
 if __name__ == "__main__":
-    for tool in ("sfdisk", "mke2fs", "dumpe2fs", "debugfs", "qemu-img", "cc"):
-        if not shutil.which(tool):
-            print("skip: no %s" % tool)
-            sys.exit(SKIP)
-    if os.geteuid() != 0:
-        print("skip: a full pool needs a small tmpfs, and that needs root")
-        sys.exit(SKIP)
+    skip_if(missing("sfdisk", "mke2fs", "dumpe2fs", "debugfs", "qemu-img", "cc",
+                    root="the small tmpfs of a full pool"))
     sys.exit(main(TESTS, sys.argv[1:]))

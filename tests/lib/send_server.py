@@ -10,7 +10,6 @@ import json
 import mmap
 import os
 import re
-import shutil
 import sys
 import time
 
@@ -18,9 +17,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import (MIB, OK, SKIP, Server, check, check_pool, make_carrier,  # noqa: E402
-                     run, say, wait_for, write)
-from server_test import AGENT, Failure, load  # noqa: E402
+from sending import (AGENT, MIB, OK, Server, check, check_pool, load, main,  # noqa: E402
+                     make_carrier, missing, run, say, skip_if, wait_for, write)
 
 SEND_SECONDS = 900  # emulated SHA-256 and AES of half a GiB, on a shared core
 
@@ -99,6 +97,7 @@ def check_free_space(image, disk, markers, raw):
 
 
 def test(folder):
+    check(os.access(AGENT, os.X_OK), "build/rehost-agent is not built")
     fixture = server_test.make_server("deb12")
     facts = load(os.path.join(fixture, "facts.json"))
     sources = [os.path.join(fixture, d["file"]) for d in facts["disks"]]
@@ -125,30 +124,8 @@ def test(folder):
     say("up with %s; report: %s" % (seen["nics"], json.dumps(report)[:600]))
 
 
-def main():
-    for tool in ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "sfdisk", "mke2fs"):
-        if not shutil.which(tool):
-            print("skip: no %s" % tool)
-            return SKIP
-    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
-        print("skip: making a server needs root and loop devices")
-        return SKIP
-    check(os.access(AGENT, os.X_OK), "build/rehost-agent is not built")
-    folder = server_test.tempfile.mkdtemp(prefix="rehost-send-server.",
-                                          dir=os.environ.get("REHOST_TMPDIR", "/var/tmp"))
-    try:
-        test(folder)
-        return 0
-    except (Failure, machine.MachineError) as e:
-        say("send-server: %s" % e)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as e:
-        print(e)
-        sys.exit(1)
+    skip_if(missing("qemu-system-x86_64", "qemu-img", "mmdebstrap", "sfdisk", "mke2fs",
+                    loops="the server's disks"))
+    os.environ.setdefault("REHOST_TMPDIR", "/var/tmp")  # too much for memory
+    sys.exit(main({"send-server": test}, ()))

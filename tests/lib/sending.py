@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bad_input  # noqa: E402
 from server_test import (AGENT, REHOST, ROOT, SKIP, Failure, check, load,  # noqa: E402,F401
-                         partitions, run, say)
+                         missing, partitions, run, say, skip_if)
 
 MIB = 1 << 20
 OK, FAILED, USAGE, WARNINGS, UNVERIFIED, NOT_AUTHORISED, NO_SPACE = range(7)
@@ -411,7 +411,8 @@ def scratch_folder(name):
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if "REHOST_KEEP" not in os.environ:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(tests, names):

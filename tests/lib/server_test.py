@@ -50,6 +50,24 @@ def run(*command, status=0, **keywords):
     return done.stdout
 
 
+def missing(*tools, root=None, loops=None):
+    """Why a test has to be left out, or None. `root`, `loops`: what for."""
+    for tool in tools:
+        if not shutil.which(tool):
+            return "no %s" % tool
+    if root and os.geteuid() != 0:
+        return "no root, for " + root
+    if loops and (os.geteuid() != 0 or not os.path.exists("/dev/loop-control")):
+        return "no root or no loop devices, for " + loops
+    return None
+
+
+def skip_if(why):
+    if why:
+        print("skip: " + why)
+        sys.exit(SKIP)
+
+
 def load(path):
     with open(path) as f:
         return json.load(f)
@@ -449,13 +467,8 @@ def test_server(name, kept_macs, second_run=False):
 
 
 def main(name, kept_macs, second_run=False):
-    for tool in ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "sfdisk", "e2fsck", "dumpe2fs"):
-        if not shutil.which(tool):
-            print("skip: no %s" % tool)
-            return SKIP
-    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
-        print("skip: making a server needs root and loop devices")
-        return SKIP
+    skip_if(missing("qemu-system-x86_64", "qemu-img", "mmdebstrap", "sfdisk", "e2fsck", "dumpe2fs",
+                    loops="the server's disks"))
     try:
         test_server(name, kept_macs, second_run)
     except Failure as e:

@@ -7,7 +7,6 @@ copy of one moment has both equal, or the first one ahead by one.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -15,9 +14,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import (MIB, OK, SKIP, TRANSFER_ONLY, Server, check, make_carrier,  # noqa: E402
-                     raw_copy, run, say, write)
-from server_test import AGENT, ROOT, Failure, load  # noqa: E402
+from sending import (AGENT, MIB, OK, ROOT, TRANSFER_ONLY, Server, check, load,  # noqa: E402
+                     main, make_carrier, missing, raw_copy, run, say, skip_if, write)
 
 NIC = {"mac": "00:00:5e:00:53:d0", "network": "net=10.0.2.0/24,restrict=off"}
 OLD = b"REHOST-OLD-FREE-lvm"
@@ -221,6 +219,7 @@ class Test:
 
 
 def test(folder, names):
+    check(os.access(AGENT, os.X_OK), "build/rehost-agent is not built")
     made = subprocess.run([os.path.join(ROOT, "tests/fixtures/make-lvm-machine")],
                           stdout=subprocess.PIPE, text=True)
     check(made.returncode == 0, "make-lvm-machine failed")
@@ -239,33 +238,9 @@ def test(folder, names):
     check(server_test.sha256(os.path.join(fixture, "disk.img")) == before, "the fixture changed")
 
 
-def main():
-    for tool in ("qemu-system-x86_64", "qemu-img", "supermin", "sfdisk", "mke2fs", "pvcreate",
-                 "debugfs", "lsinitramfs"):
-        if not shutil.which(tool):
-            print("skip: no %s" % tool)
-            return SKIP
-    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
-        print("skip: making the machine needs root and loop devices")
-        return SKIP
-    check(os.access(AGENT, os.X_OK), "build/rehost-agent is not built")
-    folder = server_test.tempfile.mkdtemp(prefix="rehost-snapshot.",
-                                          dir=os.environ.get("REHOST_TMPDIR", "/var/tmp"))
-    try:
-        test(folder, sys.argv[1:] or ("killed", "sent"))
-        print("PASS")
-        return 0
-    except (Failure, machine.MachineError) as e:
-        say("FAIL: %s" % e)
-        return 1
-    finally:
-        if "REHOST_KEEP" not in os.environ:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as e:
-        print("FAIL: %s" % e)
-        sys.exit(1)
+    skip_if(missing("qemu-system-x86_64", "qemu-img", "supermin", "sfdisk", "mke2fs", "pvcreate",
+                    "debugfs", "lsinitramfs", loops="the machine's disk"))
+    os.environ.setdefault("REHOST_TMPDIR", "/var/tmp")  # too much for memory
+    NAMES = sys.argv[1:] or ("killed", "sent")
+    sys.exit(main({"snapshot": lambda folder: test(folder, NAMES)}, ()))

@@ -8,7 +8,6 @@ files are byte for byte as they were, and a good agent still works.
 
 import hashlib
 import os
-import shutil
 import socket
 import ssl
 import struct
@@ -21,8 +20,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import wire  # noqa: E402
 from bad_input import noise  # noqa: E402
-from sending import (MIB, NOT_AUTHORISED, SKIP, TRANSFER_ONLY, Disk, Failure, Server, check,  # noqa: E402
-                     check_machine, main, read, run, say, send, wait_for, write)
+from sending import (MIB, NOT_AUTHORISED, TRANSFER_ONLY, Disk, Failure, Server,  # noqa: E402
+                     check, check_machine, main, missing, read, run, say, send, skip_if, wait_for,
+                     write)
 from wire import CHUNK, Agent, Ended, Link, chunk_name, data_frame, offer_frame, run_frame  # noqa: E402
 
 PROTOCOL, AUTHORISED, REPLACED, UNKNOWN_SESSION = 3, 4, 6, 7
@@ -717,8 +717,5 @@ TESTS = {"other-agent": test_other_agent, "pin": test_pin, "tokens": test_tokens
          "poison": test_poison, "floods": test_floods}
 
 if __name__ == "__main__":
-    for tool in ("openssl", "zstd", "sfdisk", "mke2fs", "qemu-img"):
-        if not shutil.which(tool):
-            print("skip: no %s" % tool)
-            sys.exit(SKIP)
+    skip_if(missing("openssl", "zstd", "sfdisk", "mke2fs", "qemu-img"))
     sys.exit(main(TESTS, sys.argv[1:]))
