@@ -18,23 +18,29 @@
 /* A frame with the 12-byte struct virtio_net_hdr_v1 before it, both ways. */
 #define NET_HEADER_SIZE 12
 #define NET_MAX_FRAME (NET_HEADER_SIZE + 65562)
+#define NET_MAX_PARTS 264 /* of one frame in memory: a chain and a few more */
 
 struct net_backend;
 
 struct net_backend_ops {
     const char *name;
-    /* The frame's size, 0: none now, -1: the other end is gone. `frame` holds NET_MAX_FRAME. */
-    ssize_t (*receive)(struct net_backend *backend, void *frame, size_t size, struct error *err);
-    /* 1: sent or dropped; 0: not now, wait for EPOLLOUT; -1: gone. */
+    /* One frame into parts that hold NET_MAX_FRAME or more together: its size with the header
+     * (num_buffers is the caller's to set), 0: none now, -1: the other end is gone. */
+    ssize_t (*receive)(struct net_backend *backend, const struct iovec *parts, size_t count,
+                       struct error *err);
+    /* At most NET_MAX_FRAME. 1: sent or dropped; 0: not now, wait for EPOLLOUT; -1: gone. */
     int (*send)(struct net_backend *backend, const struct iovec *parts, size_t count,
                 struct error *err);
+    /* When EPOLLOUT is there while has_unsent: 1: all sent; 0: not yet; -1: gone. May be NULL. */
+    int (*flush)(struct net_backend *backend, struct error *err);
     void (*close)(struct net_backend *backend);
 };
 
 /* The first member of each. */
 struct net_backend {
     const struct net_backend_ops *ops;
-    int fd;                    /* to wait for; owned */
+    int fd;                    /* to wait for; owned; -1: no cable */
+    bool has_unsent;           /* a frame that was sent is only in part on its way */
     uint64_t offload_features; /* VIRTIO_NET_F_ bits that the other end can do: TAP with vnet_hdr */
     /* TAP: what the driver accepted; NULL: nothing to set. */
     int (*set_offload)(struct net_backend *backend, uint64_t features, struct error *err);
@@ -48,5 +54,19 @@ struct net_backend {
 struct net_backend *net_backend_open(const char *spec, struct log *log, struct error *err);
 void net_backend_close(struct net_backend *backend); /* NULL-safe */
 OWN_DEFINE_PTR(net_backend, net_backend_close)
+
+/* The drivers: what follows the colon of their spec, or "". */
+struct net_backend *net_tap_open(const char *name, struct log *log, struct error *err);
+struct net_backend *net_passt_open(const char *rest, struct log *log, struct error *err);
+struct net_backend *net_fd_open(const char *number, struct log *log, struct error *err);
+struct net_backend *net_none_open(const char *rest, struct log *log, struct error *err);
+
+/* For a peer that knows no virtio header: the parts behind it, and the header zeroed if asked.
+ * Returns how many; `count` and `behind` are at most NET_MAX_PARTS. */
+size_t net_parts_behind_header(const struct iovec *parts, size_t count, bool clear,
+                               struct iovec behind[NET_MAX_PARTS]);
+
+/* A stream of frames as passt's, over any connected stream socket; takes the descriptor. */
+struct net_backend *net_passt_over(int fd);
 
 #endif

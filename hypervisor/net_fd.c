@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * An inherited datagram socket: one Ethernet frame each, without virtio's header. What the other
+ * end is, its owner knows: a test's network, a switch of frames.
+ */
+#include "hypervisor/net_backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* An empty datagram, or the end: only poll can tell. */
+static ssize_t after_nothing(struct net_backend *backend, struct error *err)
+{
+    struct pollfd pollfd = {.fd = backend->fd, .events = POLLRDHUP};
+    if (poll(&pollfd, 1, 0) > 0 && pollfd.revents & (POLLRDHUP | POLLHUP))
+        return error_set(err, 0, "the other end of descriptor %d was closed", backend->fd);
+    return NET_HEADER_SIZE;
+}
+
+static ssize_t fd_receive(struct net_backend *backend, const struct iovec *parts, size_t count,
+                          struct error *err)
+{
+    struct iovec behind[NET_MAX_PARTS];
+    struct msghdr message = {.msg_iov = behind,
+                             .msg_iovlen = net_parts_behind_header(parts, count, true, behind)};
+    ssize_t got = recvmsg(backend->fd, &message, MSG_DONTWAIT);
+    if (got > 0)
+        return NET_HEADER_SIZE + got;
+    if (got == 0)
+        return after_nothing(backend, err);
+    /* Refused: what an earlier datagram over UDP met; the next may find its way. */
+    if (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED)
+        return 0;
+    return error_set(err, errno, "receive on descriptor %d", backend->fd);
+}
+
+static int fd_send(struct net_backend *backend, const struct iovec *parts, size_t count,
+                   struct error *err)
+{
+    struct iovec behind[NET_MAX_PARTS];
+    struct msghdr message = {.msg_iov = behind,
+                             .msg_iovlen = net_parts_behind_header(parts, count, false, behind)};
+    (void)err;
+    ssize_t put = sendmsg(backend->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* Every other failure is a lost frame, as on any wire: that the end is gone, receive tells. */
+    return put < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : 1;
+}
+
+static void fd_close(struct net_backend *backend)
+{
+    own_close(&backend->fd);
+    free(backend);
+}
+
+static const struct net_backend_ops fd_ops = {
+    .name = "fd", .receive = fd_receive, .send = fd_send, .close = fd_close};
+
+static int parse(const char *number, struct error *err)
+{
+    char *end;
+    int type;
+    socklen_t size = sizeof(type);
+    errno = 0;
+    long fd = strtol(number, &end, 10);
+    if (number[0] < '0' || number[0] > '9' || *end || errno || fd > 1 << 20)
+        return error_set(err, EINVAL, "network \"fd:%s\": not a number", number);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+        return error_set(err, errno, "network \"fd:%s\"", number);
+    if (type != SOCK_DGRAM)
+        return error_set(err, EINVAL, "network \"fd:%s\": not a datagram socket", number);
+    return (int)fd;
+}
+
+struct net_backend *net_fd_open(const char *number, struct log *log, struct error *err)
+{
+    (void)log;
+    int fd = parse(number, err);
+    struct net_backend *backend = fd < 0 ? NULL : calloc(1, sizeof(*backend));
+    if (fd >= 0 && !backend)
+        error_set(err, ENOMEM, "a network card");
+    if (!backend)
+        return NULL;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    backend->ops = &fd_ops;
+    backend->fd = fd;
+    return backend;
+}
