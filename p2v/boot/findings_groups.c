@@ -177,7 +177,7 @@ static char *read_metadata(const struct block_source *volume)
     return NULL;
 }
 
-/* `key = "value"` at the first place from `text` on, before `end`; the place behind it, or NULL. */
+/* The value of the first `id = "…"` from `text` on, before `end`; the place behind it, or NULL. */
 static const char *next_id(const char *text, const char *end, char id[FINDINGS_ID])
 {
     const char *at = strstr(text, "id = \"");

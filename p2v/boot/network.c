@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The thread that watches: several times a second it looks at the links, and
- * makes what is set up agree with the plan and with where the cables are.
+ * The thread that watches: several times a second it looks at the links, and makes what is set up
+ * agree with the plan and with where the cables are.
  */
 #include "p2v/boot/network.h"
 

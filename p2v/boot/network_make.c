@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Bonds and VLANs: made once their links are there, taken away when no longer
- * asked for.
+ * Bonds and VLANs: made once their links are there, taken away when no longer asked for.
  */
 #include "base/child.h"
 #include "base/own.h"
@@ -15,8 +14,6 @@
 
 #define MODPROBE_MS 10000
 #define MII_INTERVAL_MS "100"
-
-#define IP(tools, ...) network_ip(tools, (const char *const[]){__VA_ARGS__, NULL})
 
 /* The link under the VLAN, or the bond. */
 static void base_interface(const struct boot_net_entry *entry, const struct network_link *links,
@@ -61,8 +58,7 @@ static bool note_made(struct network_made *made, const char *name)
 
 /* --- bonds --- */
 
-/* Without the parameter the module makes a "bond0" of its own, which is then in
- * the way. */
+/* Without the parameter the module makes a "bond0" of its own, which is then in the way. */
 static void load_bonding(void)
 {
     const char *const argv[] = {"modprobe", "bonding", "max_bonds=0", NULL};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * rehost.net= and the kernel's ip= in words
- * (Documentation/admin-guide/nfs/nfsroot.rst). Pure.
+ * rehost.net= and the kernel's ip= in words (Documentation/admin-guide/nfs/nfsroot.rst). Pure.
  */
 #include "base/bytes.h"
 #include "base/own.h"
@@ -168,8 +167,7 @@ static int set_part(const char *text, struct boot_net_entry *entry, struct error
     return set_address(text, entry, err);
 }
 
-/* A gateway that nobody can reach is a slip of the hand, but for a host all by
- * itself. */
+/* A gateway that nobody can reach is a slip of the hand, but for a host all by itself. */
 static int check_whole(const struct boot_net_entry *entry, struct error *err)
 {
     if (!entry->is_dhcp && !entry->address[0])
@@ -206,8 +204,7 @@ int boot_network_parse(const char *value, struct boot_net_entry *entry, struct e
     return check_whole(entry, err);
 }
 
-/* --- ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF:DNS0:DNS1:NTP0
- * --- */
+/* --- ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF:DNS0:DNS1:NTP0 --- */
 
 enum ip_field {
     IP_CLIENT,
@@ -236,8 +233,7 @@ static bool is_autoconf(const char *word)
     return false;
 }
 
-/* Without a netmask the kernel goes by the classes that there were before 1993.
- */
+/* Without a netmask the kernel goes by the classes that there were before 1993. */
 static int class_bits(const char *address)
 {
     unsigned long first = strtoul(address, NULL, 10);

@@ -17,9 +17,7 @@
 #include <unistd.h>
 
 #define COMMAND_MS 10000
-#define CLIENT_PAUSE_MS                                                                            \
-    3000 /* before an udhcpc that ended is started again                                           \
-          */
+#define CLIENT_PAUSE_MS 3000 /* before an udhcpc that ended is started again */
 #define MAX_WORDS 16
 
 /* --- ip --- */
@@ -48,8 +46,6 @@ int network_ip(const struct network_tools *tools, const char *const words[])
         tell_failure(tools, argv, &errors, &err);
     return status == 0 ? 0 : -1;
 }
-
-#define IP(tools, ...) network_ip(tools, (const char *const[]){__VA_ARGS__, NULL})
 
 /* --- addresses and routes --- */
 

@@ -70,7 +70,7 @@ struct network_port {
     bool is_used;                 /* this turn */
     bool is_up;                   /* `ip link set up` was done */
     int64_t up_ms;                /* when */
-    bool has_carrier;             /* and had it for the time being, see NETWORK_FLAP_MS */
+    bool has_carrier;             /* and had it for the time being, see FLAP_MS of network.c */
     int64_t carrier_ms;           /* when it was there last */
     bool is_configured;           /* as `entry` says */
     struct boot_net_entry entry;  /* a copy */
@@ -91,6 +91,7 @@ struct network_tools {
 
 /* `ip` with up to 15 words, NULL at the end; a failure is told in the log. */
 int network_ip(const struct network_tools *tools, const char *const words[]);
+#define IP(tools, ...) network_ip(tools, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Sets up what the entry says, or takes all of it down again. */
 void network_port_configure(struct network_port *port, const struct boot_net_entry *entry,

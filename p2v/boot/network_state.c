@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * How the network is, in one helpful line; and what the kernel did by itself:
- * addresses of IPv6 that routers announced (/proc/net/if_inet6) and default
- * routes (/proc/net/route, ipv6_route).
+ * How the network is, in one helpful line; and what the kernel did by itself: addresses of IPv6
+ * that routers announced (/proc/net/if_inet6) and default routes (/proc/net/route, ipv6_route).
  */
 #include "base/bytes.h"
 #include "base/own.h"
@@ -33,8 +32,7 @@ static struct boot_link *find_link(struct boot_network_state *state, const char 
     return NULL;
 }
 
-/* 32 digits of an address; then number, prefix, scope and flags in hexadecimal,
- * and the name. */
+/* 32 digits of an address; then number, prefix, scope and flags in hexadecimal, and the name. */
 static void take_inet6(const char *line, struct boot_network_state *state)
 {
     char digits[33], name[17], address[64] = "", plain[INET6_ADDRSTRLEN];
@@ -68,8 +66,7 @@ static void take_route(const char *line, struct boot_network_state *state)
         state->has_route = true;
 }
 
-/* destination, its length, source, its length, gateway, metric, two counts,
- * flags, name */
+/* destination, its length, source, its length, gateway, metric, two counts, flags, name */
 static void take_route6(const char *line, struct boot_network_state *state)
 {
     char destination[33], name[17];
@@ -187,8 +184,7 @@ static void check_answers(const struct network_port *ports, size_t count, int64_
     }
 }
 
-/* A server in the same network needs no route, and one that is named by its
- * address no DNS. */
+/* A server in the same network needs no route, and one that is named by its address no DNS. */
 static void check_way(const struct boot_net_plan *plan, const struct network_port *ports,
                       size_t count, struct boot_network_state *state)
 {
