@@ -5,6 +5,7 @@ switch. The machine's /sys/class/net is drawn from what the kernel says, because
 sysfs is not allowed everywhere.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -38,8 +39,18 @@ class Machine:
         return ("nsenter", "--net=/run/netns/" + self.names[which])
 
     def __enter__(self):
+        with contextlib.ExitStack() as undo:
+            self.set_up(undo)
+            self.undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self.undo.close()
+
+    def set_up(self, undo):
         for name in self.names:
             run("ip", "netns", "add", name)
+            undo.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
         self.ip(1, "link", "add", "name", "br0", "type", "bridge")
         self.ip(1, "address", "add", ROUTER + "/24", "dev", "br0")
         for port in PORTS:
@@ -51,17 +62,12 @@ class Machine:
         for part in ("sys/class/net", "etc", "run"):
             os.makedirs(os.path.join(self.folder, part))
         os.symlink("/proc", os.path.join(self.folder, "proc"))
-        self.drawer = threading.Thread(target=self.draw)
-        self.drawer.start()
+        drawer = threading.Thread(target=self.draw)
+        drawer.start()
+        undo.callback(drawer.join)
+        undo.callback(self.stop.set)
         self.start_server()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.drawer.join()
-        self.stop_server()
-        for name in self.names:
-            subprocess.run(["ip", "netns", "del", name], check=False)
+        undo.callback(self.stop_server)
 
     def start_server(self):
         path = os.path.join(self.folder, "udhcpd.conf")
