@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A rate is of about so many seconds. */
 #define RATE_SECONDS 5.0
@@ -42,6 +43,7 @@ struct session_transfer {
     char stage[200], code[80], said[200];
     struct session_outcome outcome;
     bool is_judged;
+    bool has_connected;
 };
 
 /* --- what is told from the sending's threads --- */
@@ -83,10 +85,26 @@ static void take_rate(struct screen_disk *disk, struct rate *rate, double now)
     disk->seconds_left = disk->bytes_per_second >= 1 ? (double)left / disk->bytes_per_second : -1;
 }
 
+/* Once: how long a person who has switched the machine on waits for this. Called unlocked. */
+static void tell_connected(struct session_transfer *transfer)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    log_info(transfer->options.log, "connected %.1f s after the kernel was started",
+             (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+}
+
+static bool is_connection(enum sender_phase phase)
+{
+    return phase == SENDER_SENDING || phase == SENDER_WAITING || phase == SENDER_PAUSED;
+}
+
 static void take_progress(void *context, size_t index, const struct sender_progress *progress)
 {
     struct session_transfer *transfer = context;
     pthread_mutex_lock(&transfer->lock);
+    bool is_first = !transfer->has_connected && is_connection(progress->phase);
+    transfer->has_connected |= is_first;
     if (index < transfer->disk_count) {
         struct screen_disk *disk = &transfer->disks[index];
         if (progress->done_bytes != disk->progress.done_bytes ||
@@ -100,6 +118,8 @@ static void take_progress(void *context, size_t index, const struct sender_progr
             transfer->code[0] = '\0'; /* approved */
     }
     pthread_mutex_unlock(&transfer->lock);
+    if (is_first)
+        tell_connected(transfer);
 }
 
 static void take_stage(void *context, const char *machine, enum wire_stage stage, const char *text)

@@ -4,6 +4,7 @@
  * and somebody at it, a machine in a folder, and a network and a server that are played here.
  */
 #include "base/bytes.h"
+#include "base/io.h"
 #include "base/own.h"
 #include "p2v/boot/session_private.h"
 #include "p2v/cli.h"
@@ -11,6 +12,7 @@
 #include "tests/unit/p2v/fake_root.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #define PIN "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -138,6 +140,7 @@ struct stage {
     struct session_parts parts;
     const char *consoles[1];
     struct session *session;
+    const char *log; /* where its log goes; NULL: nowhere */
     enum session_step end;
     pthread_t thread;
     bool is_running;
@@ -215,6 +218,8 @@ static void start(struct stage *stage, const char *command_line)
     stage->session = calloc(1, sizeof(*stage->session));
     stage->session->parts = &stage->parts;
     session_log_init(&stage->session->log);
+    if (stage->log)
+        session_log_open(&stage->session->log, stage->log, O_CREAT);
     assert_int_equal(pthread_create(&stage->thread, NULL, run, stage), 0);
     stage->is_running = true;
 }
@@ -243,6 +248,27 @@ static void test_session_sends_by_itself_and_powers_off(void **state)
     assert_int_equal(play.vcpus, 3);
     assert_true(play.is_key_from_token);
     assert_int_equal(play.asked, 0);
+}
+
+static void test_session_tells_once_how_long_it_took_to_be_connected(void **state)
+{
+    struct stage *stage = *state;
+    struct error err = {0};
+    size_t length;
+    double seconds;
+    AUTO_FREE char *path = text_format("%s/log", stage->machine->root);
+    AUTO_FREE char *log = NULL;
+    stage->log = path;
+    start(stage, KNOWN " rehost.then=wait");
+    boot_terminal_await(stage->terminal, "This machine has been copied.");
+    atomic_store(&play.stop, true);
+    finish(stage);
+    assert_int_equal(io_read_file(AT_FDCWD, path, 65536, &log, &length, &err), 0);
+    const char *line = strstr(log, " connected ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, " connected %lf s after the kernel was started", &seconds), 1);
+    assert_true(seconds > 0);
+    assert_null(strstr(line + 1, " connected "));
 }
 
 static void test_session_says_what_could_not_be_read_of_what_was_copied(void **state)
@@ -501,6 +527,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_stage, close_stage)
     const struct CMUnitTest tests[] = {
         TEST(test_session_sends_by_itself_and_powers_off),
+        TEST(test_session_tells_once_how_long_it_took_to_be_connected),
         TEST(test_session_says_what_could_not_be_read_of_what_was_copied),
         TEST(test_session_restarts_when_that_was_asked_for),
         TEST(test_session_tries_again_what_may_pass),
