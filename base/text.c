@@ -120,6 +120,15 @@ void text_add_escaped(struct text *text, const char *bytes, size_t length)
     }
 }
 
+const char *text_last_line(struct text *text)
+{
+    while (text->length && strchr(" \n", text->data[text->length - 1]))
+        text->data[--text->length] = '\0';
+    const char *newline = text->length ? strrchr(text->data, '\n') : NULL;
+    const char *line = newline ? newline + 1 : text_string(text);
+    return line + strspn(line, " ");
+}
+
 char *text_take(struct text *text)
 {
     char *string = text->data ? text->data : text_copy("");

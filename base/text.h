@@ -30,6 +30,10 @@ void text_add_escaped(struct text *text, const char *bytes, size_t length);
 /* Length of the valid, printable UTF-8 character that `bytes` begin with; 0 when there is none. */
 size_t text_printable_length(const char *bytes, size_t available);
 
+/* The last line that is not blank, without blanks around it; what is behind it is cut off. Or "".
+ */
+const char *text_last_line(struct text *text);
+
 /* Gives the string away ("" when nothing was added); caller frees. The text is empty after. */
 char *text_take(struct text *text);
 

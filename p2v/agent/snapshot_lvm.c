@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <string.h>
 #include <unistd.h>
 
 #define REPORT_MS (60 * 1000)
@@ -20,16 +19,6 @@
 
 /* What just appeared may still be looked at by udev. */
 #define REMOVE_TRIES 5
-
-/* The tool's last line, which says why. */
-static const char *last_line(struct text *text)
-{
-    while (text->length && strchr(" \n", text->data[text->length - 1]))
-        text->data[--text->length] = '\0';
-    const char *line = text->length ? strrchr(text->data, '\n') : NULL;
-    line = line ? line + 1 : text_string(text);
-    return line + strspn(line, " ");
-}
 
 static int run(const char *const argv[], const char *name, int timeout_ms, struct text *out,
                struct error *err)
@@ -41,9 +30,9 @@ static int run(const char *const argv[], const char *name, int timeout_ms, struc
         return error_set(err, ENOENT, "%s is needed", argv[0]);
     if (status < 0)
         return -1;
+    const char *why = text_last_line(&errors);
     if (status > 0)
-        return error_set(err, 0, "%s: %s", name,
-                         errors.length ? last_line(&errors) : "failed without a word");
+        return error_set(err, 0, "%s: %s", name, why[0] ? why : "failed without a word");
     return 0;
 }
 

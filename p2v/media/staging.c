@@ -85,17 +85,6 @@ int staging_write(const struct staging *staging, const char *name, const void *d
     return write_and_date(staging, path, data, length, err);
 }
 
-static const char *last_line(struct text *complaints)
-{
-    char *text = complaints->data;
-    if (!text)
-        return "no reason given";
-    for (size_t end = complaints->length; end > 0 && text[end - 1] == '\n';)
-        text[--end] = '\0';
-    const char *newline = strrchr(text, '\n');
-    return newline ? newline + 1 : text;
-}
-
 /* Not everybody has the folders of the system's programs in PATH. Caller frees. */
 static char *search_path(void)
 {
@@ -142,7 +131,9 @@ int staging_run(const struct staging *staging, const char *const argv[], const c
     int status = child_run(command, NULL, NULL, &complaints, &limits, err);
     if (status == ENV_NOT_FOUND)
         return error_set(err, 0, "%s is not installed: apt-get install %s", argv[0], package);
+    const char *why = text_last_line(&complaints);
     if (status > 0)
-        return error_set(err, 0, "%s: exit status %d: %s", argv[0], status, last_line(&complaints));
+        return error_set(err, 0, "%s: exit status %d: %s", argv[0], status,
+                         why[0] ? why : "no reason given");
     return status;
 }

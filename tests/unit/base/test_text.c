@@ -33,6 +33,23 @@ static void test_text_escapes_control_bytes_and_keeps_utf8(void **state)
     assert_escaped("\xf4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80"); /* above U+10FFFF */
 }
 
+static void assert_last_line(const char *string, const char *expected)
+{
+    AUTO(text) text = {0};
+    text_add(&text, string);
+    assert_string_equal(text_last_line(&text), expected);
+}
+
+static void test_text_has_a_last_line_that_is_not_blank(void **state)
+{
+    (void)state;
+    assert_last_line("", "");
+    assert_last_line(" \n \n", "");
+    assert_last_line("one", "one");
+    assert_last_line("one\n", "one");
+    assert_last_line("one\n  two words \n\n \n", "two words");
+}
+
 static void test_text_grows_and_is_taken(void **state)
 {
     (void)state;
@@ -94,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_escapes_control_bytes_and_keeps_utf8),
+        cmocka_unit_test(test_text_has_a_last_line_that_is_not_blank),
         cmocka_unit_test(test_text_grows_and_is_taken),
         cmocka_unit_test(test_bytes_are_zero_sees_every_position),
         cmocka_unit_test(test_bytes_keep_their_order),
