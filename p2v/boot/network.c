@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -374,13 +373,11 @@ static int make_folder(const char *path, struct error *err)
 /* The name under which udhcpc starts this program; see network_lease.c. */
 static int prepare_folder(struct boot_network *network, struct error *err)
 {
-    char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    AUTO_FREE char *self = inventory_link("", "/proc/self/exe");
     AUTO_FREE char *run = inventory_path(network->root, "/run");
     AUTO_FREE char *script = text_format("%s/" NETWORK_LEASE_NAME, network->folder);
-    if (length < 0)
-        return error_set(err, errno, "/proc/self/exe");
-    self[length] = '\0';
+    if (!self[0])
+        return error_set(err, ENOENT, "/proc/self/exe");
     if (make_folder(run, err) != 0 || make_folder(network->folder, err) != 0)
         return -1;
     unlink(script);

@@ -10,12 +10,11 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "base/text.h"
+#include "p2v/machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,19 +36,10 @@ int staging_open(struct staging *staging, uint64_t date, struct error *err)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *walk)
-{
-    (void)stat;
-    (void)kind;
-    (void)walk;
-    remove(path);
-    return 0;
-}
-
 void staging_fini(struct staging *staging)
 {
     if (staging->base)
-        nftw(staging->base, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        folder_remove(AT_FDCWD, staging->base, NULL);
     free(take_ptr(&staging->base));
 }
 
