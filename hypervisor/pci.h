@@ -23,7 +23,8 @@ struct pci_function; /* one that sits in a slot */
 struct pci_bar {
     uint32_t size;
     const struct bus_ops *ops; /* called with the function's context */
-    /* The BAR is now at this address; 0: nowhere. May be NULL. Called without PCI's lock. */
+    /* The BAR is now at this address; 0: nowhere. May be NULL. The guest's configuration accesses
+     * wait meanwhile; interrupts may be sent. */
     void (*moved)(void *context, uint64_t address);
 };
 
