@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * CMOS memory and RTC (Motorola MC146818): the time as register B says it is to be written, behind
+ * ports 0x70 and 0x71. Setting it keeps a difference to the host's clock. It does not interrupt:
+ * alarms and rates are only stored. What a PC's firmware keeps in CMOS is filled in at reset.
+ */
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/text.h"
+#include "hypervisor/layout.h"
+#include "hypervisor/platform.h"
+#include "hypervisor/ports.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define CMOS_SIZE 128
+#define CMOS_SECONDS 0x00
+#define CMOS_MINUTES 0x02
+#define CMOS_HOURS 0x04
+#define CMOS_WEEKDAY 0x06
+#define CMOS_DAY 0x07
+#define CMOS_MONTH 0x08
+#define CMOS_YEAR 0x09
+#define CMOS_A 0x0a
+#define CMOS_B 0x0b
+#define CMOS_C 0x0c
+#define CMOS_D 0x0d
+#define CMOS_CENTURY 0x32
+#define A_32KHZ 0x26 /* divider on, 1024 Hz; it is never updating (bit 7) */
+#define B_SET 0x80
+#define B_BINARY 0x04
+#define B_24_HOURS 0x02
+#define D_VALID 0x80
+#define HOURS_PM 0x80
+
+struct rtc {
+    struct device device;
+    struct device_host host;
+    struct rtc_options options;
+    pthread_mutex_t lock; /* of all below */
+    uint8_t index;
+    uint8_t cmos[CMOS_SIZE]; /* its time is right only while B_SET is */
+    int64_t ahead;           /* seconds: the guest's clock less the host's */
+    int64_t seen;            /* the time when A was read */
+};
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+static int64_t rtc_time(const struct rtc *rtc)
+{
+    time_t now = rtc->options.now ? rtc->options.now(rtc->options.context) : time(NULL);
+    struct tm local;
+    if (rtc->options.is_local_time && localtime_r(&now, &local))
+        now += local.tm_gmtoff;
+    return now + rtc->ahead;
+}
+
+static uint8_t encode(const struct rtc *rtc, int value)
+{
+    value %= 100;
+    return (uint8_t)(rtc->cmos[CMOS_B] & B_BINARY ? value : value / 10 << 4 | value % 10);
+}
+
+static int decode(const struct rtc *rtc, uint8_t value)
+{
+    return rtc->cmos[CMOS_B] & B_BINARY ? value : (value >> 4) * 10 + (value & 15);
+}
+
+static uint8_t encode_hours(const struct rtc *rtc, int hours)
+{
+    if (rtc->cmos[CMOS_B] & B_24_HOURS)
+        return encode(rtc, hours);
+    return encode(rtc, hours % 12 == 0 ? 12 : hours % 12) | (hours >= 12 ? HOURS_PM : 0);
+}
+
+static int decode_hours(const struct rtc *rtc, uint8_t value)
+{
+    if (rtc->cmos[CMOS_B] & B_24_HOURS)
+        return decode(rtc, value);
+    return decode(rtc, value & ~HOURS_PM) % 12 + (value & HOURS_PM ? 12 : 0);
+}
+
+static void write_time_down(struct rtc *rtc, int64_t when)
+{
+    struct tm tm = {0};
+    time_t seconds = when;
+    if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900)
+        return; /* a year that no guest can write */
+    rtc->cmos[CMOS_SECONDS] = encode(rtc, tm.tm_sec);
+    rtc->cmos[CMOS_MINUTES] = encode(rtc, tm.tm_min);
+    rtc->cmos[CMOS_HOURS] = encode_hours(rtc, tm.tm_hour);
+    rtc->cmos[CMOS_WEEKDAY] = encode(rtc, tm.tm_wday + 1);
+    rtc->cmos[CMOS_DAY] = encode(rtc, tm.tm_mday);
+    rtc->cmos[CMOS_MONTH] = encode(rtc, tm.tm_mon + 1);
+    rtc->cmos[CMOS_YEAR] = encode(rtc, tm.tm_year + 1900);
+    rtc->cmos[CMOS_CENTURY] = encode(rtc, (tm.tm_year + 1900) / 100);
+}
+
+/* Any bytes give some time: timegm carries what is too large. */
+static void take_time(struct rtc *rtc)
+{
+    struct tm tm = {
+        .tm_sec = decode(rtc, rtc->cmos[CMOS_SECONDS]),
+        .tm_min = decode(rtc, rtc->cmos[CMOS_MINUTES]),
+        .tm_hour = decode_hours(rtc, rtc->cmos[CMOS_HOURS]),
+        .tm_mday = decode(rtc, rtc->cmos[CMOS_DAY]),
+        .tm_mon = decode(rtc, rtc->cmos[CMOS_MONTH]) - 1,
+        .tm_year =
+            decode(rtc, rtc->cmos[CMOS_CENTURY]) * 100 + decode(rtc, rtc->cmos[CMOS_YEAR]) - 1900,
+    };
+    rtc->ahead += timegm(&tm) - rtc_time(rtc);
+    rtc->seen = rtc_time(rtc);
+}
+
+static bool is_time(uint8_t at)
+{
+    return at == CMOS_SECONDS || at == CMOS_MINUTES || at == CMOS_HOURS ||
+           (at >= CMOS_WEEKDAY && at <= CMOS_YEAR) || at == CMOS_CENTURY;
+}
+
+/* --- registers ------------------------------------------------------------------------------ */
+
+/*
+ * A guest reads A, sees that no update is due, and has 244 microseconds for all the others. It has
+ * a second here: those bytes are of one time, the one when A was read.
+ */
+static uint8_t read_register(struct rtc *rtc)
+{
+    bool is_running = !(rtc->cmos[CMOS_B] & B_SET);
+    if (rtc->index == CMOS_A)
+        rtc->seen = rtc_time(rtc);
+    if (is_running && is_time(rtc->index)) {
+        int64_t now = rtc_time(rtc);
+        write_time_down(rtc, now == rtc->seen + 1 ? rtc->seen : now);
+    }
+    return rtc->cmos[rtc->index];
+}
+
+/* While B_SET is, the time stands still in its bytes. */
+static void write_b(struct rtc *rtc, uint8_t value)
+{
+    bool was_set = rtc->cmos[CMOS_B] & B_SET;
+    rtc->cmos[CMOS_B] = value;
+    if (!was_set && (value & B_SET))
+        write_time_down(rtc, rtc_time(rtc));
+    else if (was_set && !(value & B_SET))
+        take_time(rtc);
+}
+
+static void write_time_byte(struct rtc *rtc, uint8_t value)
+{
+    bool is_running = !(rtc->cmos[CMOS_B] & B_SET);
+    if (is_running)
+        write_time_down(rtc, rtc_time(rtc));
+    rtc->cmos[rtc->index] = value;
+    if (is_running)
+        take_time(rtc);
+}
+
+static void write_register(struct rtc *rtc, uint8_t value)
+{
+    if (rtc->index == CMOS_B)
+        write_b(rtc, value);
+    else if (is_time(rtc->index))
+        write_time_byte(rtc, value);
+    else if (rtc->index == CMOS_A)
+        rtc->cmos[CMOS_A] = value & 0x7f;
+    else if (rtc->index != CMOS_C && rtc->index != CMOS_D)
+        rtc->cmos[rtc->index] = value;
+}
+
+/* The index cannot be read. Its bit 7 masks the NMI, of which there is none. */
+static uint8_t read_byte(void *device, unsigned at)
+{
+    struct rtc *rtc = device;
+    if (at == 0)
+        return 0xff;
+    pthread_mutex_lock(&rtc->lock);
+    uint8_t value = read_register(rtc);
+    pthread_mutex_unlock(&rtc->lock);
+    return value;
+}
+
+static void write_byte(void *device, unsigned at, uint8_t value)
+{
+    struct rtc *rtc = device;
+    pthread_mutex_lock(&rtc->lock);
+    if (at == 0)
+        rtc->index = value & (CMOS_SIZE - 1);
+    else
+        write_register(rtc, value);
+    pthread_mutex_unlock(&rtc->lock);
+}
+
+static uint64_t rtc_read(void *device, uint64_t offset, unsigned size)
+{
+    return ports_read_bytes(read_byte, device, offset, size);
+}
+
+static void rtc_write(void *device, uint64_t offset, unsigned size, uint64_t value)
+{
+    ports_write_bytes(write_byte, device, offset, size, value);
+}
+
+static const struct bus_ops rtc_ports = {.read = rtc_read, .write = rtc_write};
+
+/* --- the device ----------------------------------------------------------------------------- */
+
+static void store_units(uint8_t *at, uint64_t bytes, uint64_t above, uint64_t unit, uint64_t most)
+{
+    uint64_t units = bytes > above ? min_u64((bytes - above) / unit, most) : 0;
+    at[0] = (uint8_t)units;
+    at[1] = (uint8_t)(units >> 8);
+    if (most > UINT16_MAX)
+        at[2] = (uint8_t)(units >> 16);
+}
+
+/* Registers as SeaBIOS (src/hw/rtc.h) reads them. */
+static void fill_configuration(struct rtc *rtc)
+{
+    const struct rtc_options *options = &rtc->options;
+    uint8_t *cmos = rtc->cmos;
+    cmos[0x0f] = 0;    /* a plain reset */
+    cmos[0x10] = 0;    /* no floppy disk */
+    cmos[0x14] = 0x02; /* a coprocessor */
+    store_units(cmos + 0x15, options->low_bytes, 0, KIB, 640);
+    store_units(cmos + 0x17, options->low_bytes, MIB, KIB, UINT16_MAX);
+    store_units(cmos + 0x30, options->low_bytes, MIB, KIB, UINT16_MAX);
+    store_units(cmos + 0x34, options->low_bytes, 16 * MIB, 64 * KIB, UINT16_MAX);
+    store_units(cmos + 0x5b, options->high_bytes, 0, 64 * KIB, 0xffffff);
+    cmos[0x38] = 0x01; /* boot: a floppy's signature is not looked at; */
+    cmos[0x3d] = 0x02; /* the hard disk first */
+    cmos[0x5f] = (uint8_t)(options->cpus - 1);
+}
+
+/* It has a battery: the time stays as it was set. */
+static void rtc_reset(struct device *device)
+{
+    struct rtc *rtc = (struct rtc *)device;
+    pthread_mutex_lock(&rtc->lock);
+    rtc->index = 0;
+    rtc->cmos[CMOS_A] = A_32KHZ;
+    rtc->cmos[CMOS_B] = B_24_HOURS;
+    rtc->cmos[CMOS_C] = 0;
+    rtc->cmos[CMOS_D] = D_VALID;
+    fill_configuration(rtc);
+    pthread_mutex_unlock(&rtc->lock);
+}
+
+static void rtc_close(struct device *device)
+{
+    struct rtc *rtc = (struct rtc *)device;
+    bus_remove(rtc->host.ports, LAYOUT_PORT_RTC, rtc);
+    pthread_mutex_destroy(&rtc->lock);
+    free(rtc);
+}
+
+static const struct device_ops rtc_ops = {.name = "rtc", .reset = rtc_reset, .close = rtc_close};
+
+struct device *rtc_new(const struct device_host *host, const struct rtc_options *options,
+                       struct error *err)
+{
+    struct rtc *rtc = memory_new(1, sizeof(*rtc));
+    *rtc = (struct rtc){.device.ops = &rtc_ops, .host = *host, .options = *options};
+    pthread_mutex_init(&rtc->lock, NULL);
+    tzset(); /* reads its file now: later no file can be opened */
+    rtc_reset(&rtc->device);
+    if (ports_take(host, LAYOUT_PORT_RTC, 2, &rtc_ports, rtc, err) == 0)
+        return &rtc->device;
+    rtc_close(&rtc->device);
+    return NULL;
+}
