@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "p2v/server/machine_name.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -50,24 +51,12 @@ static void read_clock(const char *clock, struct definition_hints *hints)
 
 /* --- DMI --- */
 
-/* What firmwares say that were never told who they are. */
-static bool is_placeholder(const char *uuid)
-{
-    static const char *const known[] = {
-        "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
-        "03000200-0400-0500-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc",
-        "fefefefe-fefe-fefe-fefe-fefefefefefe"};
-    for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
-        if (strcmp(uuid, known[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
+/* Firmwares that were never told who they are say what identifies nothing. */
 static void read_uuid(const char *text, struct definition_hints *hints)
 {
-    char uuid[sizeof(hints->uuid)] = "";
-    if (strlen(text) != sizeof(uuid) - 1)
+    char uuid[sizeof(hints->uuid)] = "", id[MACHINE_ID_SIZE];
+    machine_uuid_make(text, id);
+    if (!id[0] || strlen(text) != sizeof(uuid) - 1)
         return;
     for (size_t i = 0; text[i]; i++) {
         bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
@@ -75,8 +64,7 @@ static void read_uuid(const char *text, struct definition_hints *hints)
             return;
         uuid[i] = (char)tolower((unsigned char)text[i]);
     }
-    if (!is_placeholder(uuid))
-        memcpy(hints->uuid, uuid, sizeof(uuid));
+    memcpy(hints->uuid, uuid, sizeof(uuid));
 }
 
 /* --- */

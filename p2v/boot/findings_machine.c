@@ -9,35 +9,18 @@
 #include "p2v/agent/inventory_file.h"
 #include "p2v/boot/findings_private.h"
 #include "p2v/json.h"
+#include "p2v/server/machine_name.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-/* What boards are shipped with when nobody filled it in. */
-static bool is_filler(const char *text)
-{
-    static const char *const fillers[] = {"To be filled by O.E.M.",
-                                          "To Be Filled By O.E.M.",
-                                          "Default string",
-                                          "System manufacturer",
-                                          "System Product Name",
-                                          "System Serial Number",
-                                          "Not Specified",
-                                          "None",
-                                          "0123456789",
-                                          "0"};
-    for (size_t i = 0; i < ARRAY_LENGTH(fillers); i++) {
-        if (strcasecmp(text, fillers[i]) == 0)
-            return true;
-    }
-    return text[0] == '\0';
-}
-
+/* What boards are shipped with when nobody filled it in is the same for all of them. */
 static void add_dmi(const char *root, const char *file, const char *before, struct text *line)
 {
+    char known[MACHINE_ID_SIZE];
     AUTO_FREE char *value = inventory_text(root, "/sys/class/dmi/id/%s", file);
-    if (is_filler(value))
+    machine_serial_make(value, known);
+    if (!known[0])
         return;
     text_add(line, line->length ? before : "");
     text_add_escaped(line, value, strlen(value));

@@ -115,7 +115,8 @@ void machine_uuid_make(const char *text, char uuid[MACHINE_ID_SIZE])
         "03000200040005000006000700080009", "00020003000400050006000700080009",
         "12345678123456789012345678901234", "123456781234123412341234567890ab",
         "12345678123456781234567812345678", "0123456789abcdef0123456789abcdef",
-        "00112233445566778899aabbccddeeff"};
+        "00112233445566778899aabbccddeeff", "123456781234567890abcddeefaabbcc",
+        "fefefefefefefefefefefefefefefefe"};
     size_t length = 0;
     for (; *text && length < UUID_DIGITS + 1; text++) {
         char character = lower(*text);
@@ -156,7 +157,8 @@ static bool is_placeholder(const char *serial)
                                         "default",
                                         "0123456789abcdef",
                                         "sysserialnumber",
-                                        "systemproductname"};
+                                        "systemproductname",
+                                        "systemmanufacturer"};
     for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
         if (strcmp(serial, words[i]) == 0)
             return true;

@@ -92,6 +92,8 @@ static void test_machine_uuid_has_one_spelling(void **state)
                                           "00000000-0000-0000-0000-000000000000",
                                           "ffffffff-ffff-ffff-ffff-ffffffffffff",
                                           "03000200-0400-0500-0006-000700080009",
+                                          "12345678-1234-5678-90ab-cddeefaabbcc",
+                                          "FEFEFEFE-FEFE-FEFE-FEFE-FEFEFEFEFEFE",
                                           "4C4C4544-0042-3510-8051-B4C04F4E33",
                                           "4C4C4544-0042-3510-8051-B4C04F4E335800",
                                           "not a uuid but of thirty-two letters long"};
