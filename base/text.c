@@ -183,3 +183,12 @@ bool text_ends_with(const char *string, const char *suffix)
     size_t length = strlen(string), suffix_length = strlen(suffix);
     return length >= suffix_length && strcmp(string + length - suffix_length, suffix) == 0;
 }
+
+bool text_is_one_of(const char *string, const char *const words[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(string, words[i]) == 0)
+            return true;
+    }
+    return false;
+}

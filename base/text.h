@@ -53,5 +53,6 @@ void text_wipe(char *secret);
 
 bool text_starts_with(const char *string, const char *prefix);
 bool text_ends_with(const char *string, const char *suffix);
+bool text_is_one_of(const char *string, const char *const words[], size_t count);
 
 #endif

@@ -65,11 +65,7 @@ static bool is_bond_mode(const char *mode)
 {
     static const char *const modes[] = {"balance-rr", "active-backup", "balance-xor", "broadcast",
                                         "802.3ad",    "balance-tlb",   "balance-alb"};
-    for (size_t i = 0; i < ARRAY_LENGTH(modes); i++) {
-        if (strcmp(mode, modes[i]) == 0)
-            return true;
-    }
-    return false;
+    return text_is_one_of(mode, modes, ARRAY_LENGTH(modes));
 }
 
 /* One of "eno1+52:54:00:12:34:56:802.3ad"; returns how long it is. */
@@ -226,11 +222,7 @@ static bool is_autoconf(const char *word)
     static const char *const words[] = {"dhcp",    "on",          "any",  "both",  "bootp",
                                         "rarp",    "off",         "none", "dhcp6", "auto6",
                                         "either6", "single-dhcp", "ibft"};
-    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
-        if (strcmp(word, words[i]) == 0)
-            return true;
-    }
-    return false;
+    return text_is_one_of(word, words, ARRAY_LENGTH(words));
 }
 
 /* Without a netmask the kernel goes by the classes that there were before 1993. */

@@ -84,11 +84,9 @@ int settings_check_name(const char *value, struct error *err)
 int settings_check_compress(const char *value, struct error *err)
 {
     static const char *const words[] = {"auto", "none", "1", "3"};
-    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
-        if (strcmp(value, words[i]) == 0)
-            return 0;
-    }
-    return error_set(err, EINVAL, "'%.80s' is not auto, none, 1 or 3", value);
+    if (!text_is_one_of(value, words, ARRAY_LENGTH(words)))
+        return error_set(err, EINVAL, "'%.80s' is not auto, none, 1 or 3", value);
+    return 0;
 }
 
 /* --- items of lists --- */
@@ -145,19 +143,11 @@ int settings_read_flag(const char *value, bool *flag, struct error *err)
 {
     static const char *const yes[] = {"1", "yes", "y", "true", "on"};
     static const char *const no[] = {"", "0", "no", "n", "false", "off"};
-    for (size_t i = 0; i < ARRAY_LENGTH(yes); i++) {
-        if (strcmp(value, yes[i]) == 0) {
-            *flag = true;
-            return 0;
-        }
-    }
-    for (size_t i = 0; i < ARRAY_LENGTH(no); i++) {
-        if (strcmp(value, no[i]) == 0) {
-            *flag = false;
-            return 0;
-        }
-    }
-    return error_set(err, EINVAL, "'%.80s' is neither yes nor no", value);
+    bool is_yes = text_is_one_of(value, yes, ARRAY_LENGTH(yes));
+    if (!is_yes && !text_is_one_of(value, no, ARRAY_LENGTH(no)))
+        return error_set(err, EINVAL, "'%.80s' is neither yes nor no", value);
+    *flag = is_yes;
+    return 0;
 }
 
 int settings_read_then(const char *value, enum boot_then *then, struct error *err)

@@ -126,9 +126,7 @@ void machine_uuid_make(const char *text, char uuid[MACHINE_ID_SIZE])
     uuid[length] = '\0';
     bool is_uuid = length == UUID_DIGITS && strspn(uuid, "0123456789abcdef") == UUID_DIGITS &&
                    !is_one_character(uuid);
-    for (size_t i = 0; is_uuid && i < ARRAY_LENGTH(placeholders); i++)
-        is_uuid = strcmp(uuid, placeholders[i]) != 0;
-    if (!is_uuid)
+    if (!is_uuid || text_is_one_of(uuid, placeholders, ARRAY_LENGTH(placeholders)))
         uuid[0] = '\0';
 }
 
@@ -159,11 +157,7 @@ static bool is_placeholder(const char *serial)
                                         "sysserialnumber",
                                         "systemproductname",
                                         "systemmanufacturer"};
-    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
-        if (strcmp(serial, words[i]) == 0)
-            return true;
-    }
-    return is_one_character(serial);
+    return is_one_character(serial) || text_is_one_of(serial, words, ARRAY_LENGTH(words));
 }
 
 void machine_serial_make(const char *text, char serial[MACHINE_ID_SIZE])

@@ -50,6 +50,18 @@ static void test_text_has_a_last_line_that_is_not_blank(void **state)
     assert_last_line("one\n  two words \n\n \n", "two words");
 }
 
+static void test_text_is_one_of_the_words_to_the_letter(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"on", "off", ""};
+    assert_true(text_is_one_of("off", words, 3));
+    assert_true(text_is_one_of("", words, 3));
+    assert_false(text_is_one_of("", words, 2));
+    assert_false(text_is_one_of("Off", words, 3));
+    assert_false(text_is_one_of("offer", words, 3));
+    assert_false(text_is_one_of("on", words, 0));
+}
+
 static void test_text_grows_and_is_taken(void **state)
 {
     (void)state;
@@ -112,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_escapes_control_bytes_and_keeps_utf8),
         cmocka_unit_test(test_text_has_a_last_line_that_is_not_blank),
+        cmocka_unit_test(test_text_is_one_of_the_words_to_the_letter),
         cmocka_unit_test(test_text_grows_and_is_taken),
         cmocka_unit_test(test_bytes_are_zero_sees_every_position),
         cmocka_unit_test(test_bytes_keep_their_order),
