@@ -214,14 +214,21 @@ void virtqueue_unpop(struct virtqueue *queue)
 
 void virtqueue_push(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written)
 {
-    uint8_t *entry = queue->used + RING_ENTRIES + USED_ENTRY * (queue->next_used % queue->size);
-    store_le32(entry, chain->head);
-    store_le32(entry + 4, written);
-    queue->next_used++;
-    /* 65536 pushes without asking for an interrupt are not none: forget the
-     * oldest */
-    if (queue->next_used == queue->told_used)
-        queue->told_used++;
+    struct virtqueue_done done = {chain->head, written};
+    virtqueue_push_all(queue, &done, 1);
+}
+
+void virtqueue_push_all(struct virtqueue *queue, const struct virtqueue_done *done, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t *entry = queue->used + RING_ENTRIES + USED_ENTRY * (queue->next_used % queue->size);
+        store_le32(entry, done[i].head);
+        store_le32(entry + 4, done[i].written);
+        queue->next_used++;
+        /* 65536 pushes without asking for an interrupt are not none: forget the oldest */
+        if (queue->next_used == queue->told_used)
+            queue->told_used++;
+    }
     __atomic_store_n((uint16_t *)(void *)(queue->used + RING_INDEX), htole16(queue->next_used),
                      __ATOMIC_RELEASE);
 }

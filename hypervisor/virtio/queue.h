@@ -68,6 +68,13 @@ void virtqueue_unpop(struct virtqueue *queue);
 /* The chain is done; `written` bytes were written into it. */
 void virtqueue_push(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written);
 
+/* Several chains, of which the driver sees all or none: a frame over several buffers of net's. */
+struct virtqueue_done {
+    uint16_t head;
+    uint32_t written;
+};
+void virtqueue_push_all(struct virtqueue *queue, const struct virtqueue_done *done, unsigned count);
+
 /* After pushes: whether the driver wants an interrupt now (flags or event index; full barrier). */
 bool virtqueue_should_interrupt(struct virtqueue *queue);
 
