@@ -325,6 +325,19 @@ def test_truncated(folder):
         check_machine(server, "web", [disk])
 
 
+def check_waits(server, disk, **keywords):
+    """Who sleeps until a moment of 2040 by today's clock says nothing while it waits."""
+    waiting = Sending(server, [disk.path], "--name", "asks", "--progress", "json",
+                      state=server.state + "asks", **keywords)
+    try:
+        wait_for("the agent shows its code", lambda: waiting.lines.find(r"approve [A-Z2-7]{4}-"))
+        before = waiting.lines.text.count('"action"')
+        wait_for("the agent goes on telling",
+                 lambda: waiting.lines.text.count('"action"') >= before + 3, 20)
+    finally:
+        waiting.kill()
+
+
 def test_clock(folder):
     """An agent that thinks it is 1970, and one from 2040: trust knows no dates."""
     disk = Disk(folder, "sda.img", 12, 1)
@@ -333,6 +346,7 @@ def test_clock(folder):
             send(server, [disk.path], "--name", name, token=server.token(),
                  state=server.state + name, environment=sick(folder, FAULT_CLOCK=epoch))
             check_machine(server, name, [disk])
+        check_waits(server, disk, environment=sick(folder, FAULT_CLOCK=epoch))
     # And a server whose clock is reset between the agent's two runs.
     place = os.path.join(folder, "reset")
     environment = sick(folder, FAULT_CLOCK="86400")
