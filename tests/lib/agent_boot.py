@@ -5,6 +5,7 @@ snapshot: what the agent wrote would stand there. This host is 10.0.2.2 for it.
 """
 
 import fcntl
+import filecmp
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import AGENT, REHOST, check, read, run, say, token_file  # noqa: E402,F401
+from sending import AGENT, REHOST, check, load, read, run, say, token_file  # noqa: E402,F401
 
 CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
 PACKAGES = os.path.join(CACHE, "packages")
@@ -99,10 +100,13 @@ class Physical(machine.Qemu):
 
     def __init__(self, folder, disks, boot, firmware="bios", controller="ahci", card="e1000e",
                  nics=({"mac": MAC},), memory_mib=512, cpus=1, processor="qemu64",
-                 serial="4XK2"):
+                 serial="4XK2", is_counted=False):
+        """`is_counted`: its clock counts its instructions, 250 million a second, and stands still
+        while this host has no time for it: what it takes does not depend on who else is here."""
         self.place, self.disks, self.terminal = folder, disks, None
         super().__init__(
             ["-cpu", processor, "-smp", str(cpus), "-m", str(memory_mib), "-no-shutdown",
+             *(["-icount", "shift=2,sleep=on"] if is_counted else []),
              "-smbios", "type=1,manufacturer=Example Computers,product=Rack 720,serial=" + serial,
              *firmware_arguments(firmware), *disk_arguments(controller, disks),
              *nic_arguments(card, nics, firmware, boot[1:] if boot[0] == "pxe" else None),
@@ -142,6 +146,12 @@ class Physical(machine.Qemu):
     def take_picture(self, path):
         """The screen, as a PNG."""
         self.command("screendump", filename=path, format="png")
+
+    def see_log(self, pattern, seconds):
+        """The match of a line on the second console, in the screen's text mode: no UEFI's."""
+        self.command("send-key", keys=[{"type": "qcode", "data": key} for key in ("alt", "f2")])
+        return self.until("the log has %s" % pattern,
+                          lambda: re.search(pattern, self.screen()), seconds)
 
     def check_never_written(self):
         """No write, flush or trim has reached a disk since the machine was switched on."""
@@ -223,18 +233,61 @@ def sent_bytes(server):
     return sum(d["done_bytes"] for m in server.machines().values() for d in m["disks"])
 
 
-def send_itself(physical, server, seconds):
+def send_itself(physical, server, seconds, seen=None):
     """From the switch to the end, and nothing written on the way: the name and the server's row of
-    a machine that is new."""
+    a machine that is new. `seen` sees it when it is connected."""
     known = set(server.machines())
     name = physical.until("the machine is connected",
                           lambda: next(iter(set(server.machines()) - known), None), 300)
     say("connected after %.1f s, as %s" % (time.monotonic() - physical.started, name))
+    if seen:
+        seen(physical)
     physical.until("the machine powers itself off", physical.is_off, seconds)
     row = server.machines()[name]
     say("the server: %s: %s" % (row["state"], row["text"]))
     physical.check_never_written()
     return name, row
+
+
+def check_copy(copy, facts):
+    """What the server made of a fixture's server."""
+    report = load(os.path.join(copy, "report.json"))
+    check(report["boot_test"] == "passed", "the boot test: %s" % report["boot_test"])
+    guest = load(os.path.join(copy, "guest.json"))
+    macs = {n["name"]: n["mac"] for n in guest["nics"]}
+    check(macs == {n["name"]: n["mac"] for n in facts["nics"]}, "guest.json has %s" % macs)
+    check(len(guest["disks"]) == len(facts["disks"]), "guest.json has %s" % guest["disks"])
+    firmware = facts.get("firmware", "bios")
+    check(guest["firmware"]["type"] == firmware, "guest.json has %s" % guest["firmware"])
+    run(REHOST, "verify", copy)
+    inventory = json.dumps(load(os.path.join(copy, "inventory.json")))
+    for part in (facts["disks"][0]["serial"], facts["nics"][0]["mac"], "e1000e", firmware,
+                 "Rack 720"):
+        check(part in inventory, "the inventory does not tell of %s" % part)
+
+
+def send_server(folder, server, fixture_name, boot, seconds, look=None):
+    """The server of a fixture, from the agent's medium to a copy that boots and has its network.
+    `look` sees the copy too."""
+    fixture = server_test.make_server(fixture_name)
+    facts = load(os.path.join(fixture, "facts.json"))
+    disks = [own_copy(fixture, d, folder) for d in facts["disks"]]
+    with Physical(folder, disks, boot, firmware=facts.get("firmware", "bios"),
+                  nics=facts["nics"]) as physical:
+        Terminal(physical)
+        name, row = send_itself(physical, server, seconds)
+    check(row["state"] in ("done", "warned"), "status says %s: %s" % (row["state"], row["text"]))
+    for wanted in ["booted to login"] + ["%s up" % n["name"] for n in facts["nics"]]:
+        check(wanted in row["text"], "the boot test does not tell of '%s': %s" %
+              (wanted, row["text"]))
+    check_copy(server.folder(name), facts)
+    if look:
+        look(folder, server.folder(name), fixture, facts)
+    for disk in disks:
+        check(filecmp.cmp(disk["path"], os.path.join(fixture, os.path.basename(disk["path"])),
+                          shallow=False), "%s changed" % disk["path"])
+        os.unlink(disk["path"])
+    return name
 
 
 def missing(*tools, **needs):
