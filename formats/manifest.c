@@ -184,6 +184,13 @@ enum chunk_state manifest_state(const struct manifest *manifest, uint64_t index)
                          : (enum chunk_state)block->states[index % MANIFEST_BLOCK_CHUNKS];
 }
 
+uint64_t manifest_next(const struct manifest *manifest, uint64_t index)
+{
+    while (index < manifest->chunk_count && block_load(manifest, index) == NULL)
+        index = (index / MANIFEST_BLOCK_CHUNKS + 1) * MANIFEST_BLOCK_CHUNKS;
+    return min_u64(index, manifest->chunk_count);
+}
+
 const struct chunk_name *manifest_name(const struct manifest *manifest, uint64_t index)
 {
     const struct manifest_block *block = block_load(manifest, index);

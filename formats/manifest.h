@@ -83,6 +83,12 @@ void manifest_set_run(struct manifest *manifest, uint64_t index, uint64_t count,
 /* What the image holds at a chunk. */
 enum chunk_state manifest_state(const struct manifest *manifest, uint64_t index);
 
+/*
+ * The first chunk from `index` on with anything recorded near it; chunk_count behind the last. All
+ * that are passed over are CHUNK_SKIPPED: most of a large disk costs nothing to walk.
+ */
+uint64_t manifest_next(const struct manifest *manifest, uint64_t index);
+
 /* The chunk's name, all zeroes unless CHUNK_DATA. Never NULL; borrowed until the next change. */
 const struct chunk_name *manifest_name(const struct manifest *manifest, uint64_t index);
 

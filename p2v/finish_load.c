@@ -23,12 +23,8 @@
 
 static void sum_manifest(const struct manifest *manifest, struct disksum *sum)
 {
-    for (uint64_t index = 0; index < manifest->chunk_count; index++) {
-        if (index % MANIFEST_BLOCK_CHUNKS == 0 &&
-            !manifest->blocks[index / MANIFEST_BLOCK_CHUNKS]) {
-            index += MANIFEST_BLOCK_CHUNKS - 1;
-            continue;
-        }
+    for (uint64_t index = manifest_next(manifest, 0); index < manifest->chunk_count;
+         index = manifest_next(manifest, index + 1)) {
         enum chunk_state state = manifest_state(manifest, index);
         if (state == CHUNK_DATA || state == CHUNK_UNREADABLE)
             disksum_add(sum, index, state, manifest_name(manifest, index));

@@ -48,12 +48,8 @@ static void add_unreadable(struct facts *facts, const struct manifest *manifest,
 
 static void gather(const struct manifest *manifest, struct facts *facts)
 {
-    for (uint64_t index = 0; index < manifest->chunk_count; index++) {
-        if (index % MANIFEST_BLOCK_CHUNKS == 0 &&
-            !manifest->blocks[index / MANIFEST_BLOCK_CHUNKS]) {
-            index += MANIFEST_BLOCK_CHUNKS - 1;
-            continue;
-        }
+    for (uint64_t index = manifest_next(manifest, 0); index < manifest->chunk_count;
+         index = manifest_next(manifest, index + 1)) {
         enum chunk_state state = manifest_state(manifest, index);
         if (state == CHUNK_DATA)
             facts->data_bytes += manifest_chunk_length(manifest, index);

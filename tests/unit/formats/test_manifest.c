@@ -90,6 +90,22 @@ static void test_manifest_run_covers_exactly_its_chunks(void **state)
     assert_name(manifest_name(&manifest, from + count), "behind");
 }
 
+static void test_manifest_walk_passes_over_where_nothing_was_recorded(void **state)
+{
+    AUTO(manifest) manifest;
+    uint64_t from = 3 * MANIFEST_BLOCK_CHUNKS, end = from + MANIFEST_BLOCK_CHUNKS;
+
+    (void)state;
+    assert_int_equal(manifest_init(&manifest, GIB + CHUNK_SIZE, NULL), 0);
+    assert_int_equal(manifest_next(&manifest, 0), manifest.chunk_count);
+    set_data(&manifest, from + 7, "data");
+    assert_int_equal(manifest_next(&manifest, 0), from);
+    assert_int_equal(manifest_next(&manifest, from + 7), from + 7);
+    assert_int_equal(manifest_next(&manifest, end - 1), end - 1);
+    assert_int_equal(manifest_next(&manifest, end), manifest.chunk_count);
+    assert_int_equal(manifest_next(&manifest, manifest.chunk_count), manifest.chunk_count);
+}
+
 static void test_manifest_change_keeps_the_first_original(void **state)
 {
     AUTO(manifest) manifest;
@@ -369,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_manifest_refuses_an_empty_disk_and_one_above_64_tib),
         cmocka_unit_test(test_manifest_of_64_tib_takes_little_memory_until_data_comes),
         cmocka_unit_test(test_manifest_run_covers_exactly_its_chunks),
+        cmocka_unit_test(test_manifest_walk_passes_over_where_nothing_was_recorded),
         cmocka_unit_test(test_manifest_change_keeps_the_first_original),
         cmocka_unit_test(test_manifest_change_back_to_the_original_leaves_the_list),
         cmocka_unit_test(test_manifest_change_that_changes_nothing_is_not_listed),
