@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Split virtqueues. What the driver may change at any time is read exactly
- * once, into locals, and only these are judged and used; what does not change
- * after the start is in host memory.
+ * Split virtqueues. What the driver may change at any time is read exactly once, into locals, and
+ * only these are judged and used; what does not change after the start is in host memory.
  */
 #include "hypervisor/virtio/queue.h"
 
@@ -27,8 +26,7 @@ struct descriptor {
 #define AVAILABLE_NO_INTERRUPT 1
 #define USED_NO_NOTIFY 1
 
-/* Both rings begin with flags and an index, two bytes each; an event index
- * stands at their ends. */
+/* Both rings begin with flags and an index, two bytes each; an event index stands at their ends. */
 #define RING_INDEX 2
 #define RING_ENTRIES 4
 #define AVAILABLE_ENTRY 2
@@ -81,12 +79,10 @@ int virtqueue_start(struct virtqueue *queue, const struct guest_memory *memory,
                      setup->descriptors, setup->available, setup->used);
 }
 
-/* --- chains
- * --------------------------------------------------------------------------------
+/* --- chains ------------------------------------------------------------------------------------
  */
 
-/* Where a chain is being read: the queue's own table, or one of guest memory.
- */
+/* Where a chain is being read: the queue's own table, or one of guest memory. */
 struct walk {
     const struct guest_memory *memory;
     const uint8_t *table;
@@ -114,12 +110,11 @@ static const char *descriptor_read(struct walk *walk, uint16_t index, struct des
     return NULL;
 }
 
-/* Goes on in the table that a descriptor stands for; that one itself is no part
- * of the chain. */
+/* Goes on in the table that a descriptor stands for; that one itself is no part of the chain. */
 static const char *enter_table(struct walk *walk, struct descriptor *descriptor)
 {
     if (!walk->may_be_indirect)
-        return "an indirect table that was not negotiated, or inside of another";
+        return "an indirect table that may not be here";
     if (descriptor->flags & DESCRIPTOR_NEXT)
         return "an indirect table with a next descriptor";
     if (descriptor->length == 0 || descriptor->length % DESCRIPTOR_SIZE)
@@ -140,6 +135,8 @@ static const char *chain_append(struct virtqueue_chain *chain, const struct gues
     uint64_t *bytes = is_written ? &chain->write_bytes : &chain->read_bytes;
     unsigned count = chain->read_count + chain->write_count;
 
+    if (descriptor->flags & DESCRIPTOR_INDIRECT)
+        return "an indirect table inside of another";
     if (descriptor->length == 0)
         return "a descriptor of no bytes";
     if (!is_written && chain->write_count)
@@ -173,8 +170,6 @@ static const char *chain_read_all(struct virtqueue *queue, struct virtqueue_chai
         fault = descriptor_read(&walk, descriptor.next, &descriptor);
         if (!fault && descriptor.flags & DESCRIPTOR_INDIRECT)
             fault = enter_table(&walk, &descriptor);
-        if (!fault && descriptor.flags & DESCRIPTOR_INDIRECT)
-            fault = "an indirect table inside of another";
         if (!fault)
             fault = chain_append(chain, queue->memory, &descriptor);
     }
@@ -241,8 +236,7 @@ bool virtqueue_should_interrupt(struct virtqueue *queue)
     if (pushed == 0)
         return false;
     queue->told_used = used;
-    /* the driver writes its wish, then looks at the used index; we the other way
-     * round */
+    /* the driver writes its wish, then looks at the used index; we vice versa */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!queue->has_event_index)
         return !(load_shared(queue->available) & AVAILABLE_NO_INTERRUPT);
@@ -264,17 +258,14 @@ bool virtqueue_want_kicks(struct virtqueue *queue)
 
 void virtqueue_quiet(struct virtqueue *queue)
 {
-    /* with the event index nothing is to do: it stays behind, where the driver
-     * does not cross it */
+    /* with the event index nothing is to do: the driver does not cross it again */
     if (!queue->has_event_index)
         store_shared(queue->used, USED_NO_NOTIFY);
 }
 
-/* --- copies
- * --------------------------------------------------------------------------------
- */
+/* --- copies ---------------------------------------------------------------------------------- */
 
-/* Moves over segments[first .. first + count): into them, or out of them. */
+/* Out of the segments, or into them: one of `to` and `from` is NULL. */
 static size_t chain_copy(const struct virtqueue_segment *segments, unsigned count, uint64_t offset,
                          uint8_t *to, const uint8_t *from, size_t length)
 {
