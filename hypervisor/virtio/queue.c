@@ -79,8 +79,7 @@ int virtqueue_start(struct virtqueue *queue, const struct guest_memory *memory,
                      setup->descriptors, setup->available, setup->used);
 }
 
-/* --- chains ------------------------------------------------------------------------------------
- */
+/* --- chains ---------------------------------------------------------------------------------- */
 
 /* Where a chain is being read: the queue's own table, or one of guest memory. */
 struct walk {
