@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The program `rehost-vm`: runs the machine of a definition, its console on stdin and stdout.
+ *
+ * Exit status: 0 the guest powered off; 1 it could not be started or KVM gave up; 2 wrong usage;
+ * 130 it was ended from outside (^], SIGINT, SIGTERM, SIGHUP). With --test-exit also what the
+ * guest wrote to the test port.
+ */
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/own.h"
+#include "base/text.h"
+#include "hypervisor/sandbox.h"
+#include "hypervisor/terminal.h"
+#include "hypervisor/vm.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+struct settings {
+    const char *definition;
+    struct vm_options vm;
+    uint64_t memory_bytes;
+    unsigned cpus;
+    bool allow_outside, is_snapshot, is_verbose, wants_help, wants_version;
+};
+
+/* --- options ------------------------------------------------------------------------------------
+ */
+
+static const struct row {
+    struct option option;
+    const char *argument, *help;
+} rows[] = {
+    {{"snapshot", no_argument, NULL, 's'}, "", "discard every write when the machine ends"},
+    {{"network", required_argument, NULL, 'n'},
+     " SPEC",
+     "of every card: user, tap:NAME, fd:N or none"},
+    {{"memory", required_argument, NULL, 'm'}, " SIZE", "instead of the definition's (as 512M)"},
+    {{"cpus", required_argument, NULL, 'c'}, " N", "instead of the definition's"},
+    {{"kernel", required_argument, NULL, 'k'}, " FILE", "start this Linux kernel (bzImage)"},
+    {{"initrd", required_argument, NULL, 'i'}, " FILE", "its initial RAM disk"},
+    {{"append", required_argument, NULL, 'a'}, " TEXT", "its command line"},
+    {{"bios", required_argument, NULL, 'b'}, " FILE", "instead of the system's SeaBIOS"},
+    {{"nested", no_argument, NULL, 'N'}, "", "the guest may run virtual machines itself"},
+    {{"allow-outside", no_argument, NULL, 'o'}, "", "disks may lie outside of its folder"},
+    {{"test-exit", no_argument, NULL, 't'}, "", "the guest may end with a status (port 0xf4)"},
+    {{"verbose", no_argument, NULL, 'v'}, "", "-v: say on stderr what happens"},
+    {{"help", no_argument, NULL, 'h'}, "", "show this"},
+    {{"version", no_argument, NULL, 'V'}, "", "show the version"},
+};
+
+static void print_help(void)
+{
+    printf("Usage: rehost-vm [OPTIONS] GUEST.JSON | DIR\n"
+           "Runs a virtual machine with its console on stdin and stdout; ^] ends it.\n\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        int width = printf("  --%s%s", rows[i].option.name, rows[i].argument);
+        printf("%*s%s\n", width < 24 ? 24 - width : 1, "", rows[i].help);
+    }
+}
+
+/* "2G": with K, M, G or T. */
+static bool parse_size(const char *text, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
+    if (number == 0 || errno != 0)
+        return false;
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    if (*end && (!unit || end[1]))
+        return false;
+    return checked_mul(number, unit ? UINT64_C(1024) << 10 * (unit - units) : 1, bytes);
+}
+
+static bool parse_count(const char *text, unsigned *count)
+{
+    char *end = NULL;
+    unsigned long number = isdigit((unsigned char)text[0]) ? strtoul(text, &end, 10) : 0;
+    *count = (unsigned)number;
+    return number > 0 && number <= 4096 && *end == '\0';
+}
+
+static int set_option(struct settings *settings, int letter, const char *argument,
+                      struct error *err)
+{
+    struct vm_options *vm = &settings->vm;
+    switch (letter) {
+    case 's':
+        settings->is_snapshot = true;
+        return 0;
+    case 'n':
+        vm->network = argument;
+        return 0;
+    case 'm':
+        return parse_size(argument, &settings->memory_bytes)
+                   ? 0
+                   : error_set(err, 0, "--memory: '%s' is not a size (as 512M or 2G)", argument);
+    case 'c':
+        return parse_count(argument, &settings->cpus)
+                   ? 0
+                   : error_set(err, 0, "--cpus: '%s' is not a number from 1", argument);
+    case 'k':
+        vm->kernel = argument;
+        return 0;
+    case 'i':
+        vm->initrd = argument;
+        return 0;
+    case 'a':
+        vm->command_line = argument;
+        return 0;
+    case 'b':
+        vm->firmware = argument;
+        return 0;
+    case 'N':
+        vm->has_nesting = true;
+        return 0;
+    case 'o':
+        settings->allow_outside = true;
+        return 0;
+    case 't':
+        vm->has_test_exit = true;
+        return 0;
+    case 'v':
+        settings->is_verbose = true;
+        return 0;
+    case 'h':
+        settings->wants_help = true;
+        return 0;
+    case 'V':
+        settings->wants_version = true;
+        return 0;
+    default:
+        return -1;
+    }
+}
+
+static int check_settings(const struct settings *settings, struct error *err)
+{
+    if (settings->wants_help || settings->wants_version)
+        return 0;
+    if ((settings->vm.initrd || settings->vm.command_line) && !settings->vm.kernel)
+        return error_set(err, 0, "--initrd and --append belong to --kernel");
+    if (settings->vm.kernel && settings->vm.firmware)
+        return error_set(err, 0, "--kernel and --bios exclude each other");
+    if (!settings->definition && !settings->vm.kernel && !settings->vm.firmware)
+        return error_set(err, 0, "name a machine's definition, guest.json");
+    return 0;
+}
+
+/* getopt_long has told of its own errors; others are in err. */
+static int parse(struct settings *settings, int argc, char *argv[], struct error *err)
+{
+    struct option options[ARRAY_LENGTH(rows) + 1] = {0};
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
+        options[i] = rows[i].option;
+    int letter;
+    while ((letter = getopt_long(argc, argv, "v", options, NULL)) != -1) {
+        if (set_option(settings, letter, optarg, err) != 0)
+            return -1;
+    }
+    if (argc - optind > 1)
+        return error_set(err, 0, "one machine at a time: '%s' is too much", argv[optind + 1]);
+    settings->definition = argv[optind];
+    return check_settings(settings, err);
+}
+
+/* --- the definition -----------------------------------------------------------------------------
+ */
+
+struct source {
+    char *folder, *name; /* owned */
+};
+
+static void source_fini(struct source *source)
+{
+    free(source->folder);
+    free(source->name);
+}
+
+static void find_definition(const char *path, struct source *source)
+{
+    struct stat status;
+    const char *slash = strrchr(path, '/');
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        source->folder = text_copy(path);
+        source->name = text_copy("guest.json");
+    } else {
+        source->folder = !slash          ? text_copy(".")
+                         : slash == path ? text_copy("/")
+                                         : text_format("%.*s", (int)(slash - path), path);
+        source->name = text_copy(slash ? slash + 1 : path);
+    }
+}
+
+/* A machine without disks, for a kernel or a firmware alone. */
+static struct guest *read_guest(const struct settings *settings, struct source *source,
+                                struct error *err)
+{
+    if (!settings->definition) {
+        source->folder = text_copy(".");
+        return guest_new("rehost-vm");
+    }
+    find_definition(settings->definition, source);
+    AUTO_CLOSE int fd = open(source->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        error_set(err, errno, "open %s", source->folder);
+        return NULL;
+    }
+    struct guest *guest = guest_read(fd, source->name, settings->allow_outside, err);
+    if (!guest)
+        error_wrap(err, "%s", settings->definition);
+    return guest;
+}
+
+static int change_guest(const struct settings *settings, struct guest *guest, struct error *err)
+{
+    if (settings->memory_bytes)
+        guest->memory_bytes = settings->memory_bytes;
+    if (settings->cpus) {
+        guest->sockets = guest->threads = 1;
+        guest->cores = settings->cpus;
+    }
+    return guest_validate(guest, settings->allow_outside, err);
+}
+
+/* --- running ------------------------------------------------------------------------------------
+ */
+
+static struct vm *signalled_vm;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (signalled_vm)
+        vm_stop(signalled_vm);
+}
+
+static void handle_signals(struct vm *vm)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    signalled_vm = vm;
+    for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
+        sigaction(numbers[i], &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a console that nobody reads any more is no reason to end */
+}
+
+static bool is_verbose, has_terminal; /* looked at once: a vCPU's thread may not ask */
+
+/* A whole line in one write, from any thread; the terminal may be raw. */
+static void print_line(const char *line)
+{
+    char text[1200];
+    int length = snprintf(text, sizeof(text), "rehost-vm: %s%s\n", line, has_terminal ? "\r" : "");
+    if (length >= (int)sizeof(text))
+        length = (int)sizeof(text) - 1;
+    ssize_t ignored = write(STDERR_FILENO, text, (size_t)length);
+    (void)ignored;
+}
+
+static void emit(struct log *log, enum log_level level, const char *line)
+{
+    (void)log;
+    if (level == LOG_LEVEL_WARNING || is_verbose)
+        print_line(line);
+}
+
+static void on_quit(void *context)
+{
+    print_line("ended by ^]");
+    vm_stop(context);
+}
+
+static int exit_status(const struct vm_result *result)
+{
+    switch (result->end) {
+    case VM_END_POWER_OFF:
+        return EXIT_DONE;
+    case VM_END_STOPPED:
+        return EXIT_INTERRUPTED;
+    case VM_END_EXIT:
+        return result->value & 0xff;
+    case VM_END_FAILED:
+        print_line(result->error.text);
+        return EXIT_FAILED;
+    }
+    return EXIT_FAILED;
+}
+
+static int run_machine(struct vm *vm, struct terminal *terminal, struct error *err)
+{
+    struct vm_result result;
+    handle_signals(vm);
+    int status = -1;
+    if (terminal_start(terminal, vm_loop(vm), on_quit, vm, err) == 0 &&
+        sandbox_close(SANDBOX_UID, SANDBOX_GID, err) == 0 &&
+        sandbox_enter(SANDBOX_LOOP, err) == 0 && vm_run(vm, &result, err) == 0)
+        status = exit_status(&result);
+    signalled_vm = NULL;
+    return status;
+}
+
+static int run(struct settings *settings, struct error *err)
+{
+    static struct log log = {emit};
+    struct source source = {0};
+    struct terminal terminal = {.in = -1, .feed = -1};
+    AUTO_PTR(guest) guest = read_guest(settings, &source, err);
+    const char *temporary = getenv("TMPDIR");
+    int status = -1;
+    settings->vm.guest = guest;
+    settings->vm.folder = source.folder;
+    settings->vm.log = &log;
+    is_verbose = settings->is_verbose;
+    if (settings->is_snapshot)
+        settings->vm.snapshot_folder = temporary && temporary[0] ? temporary : "/var/tmp";
+    if (guest && change_guest(settings, guest, err) == 0 && terminal_open(&terminal, err) == 0) {
+        settings->vm.console = (struct console_ends){.in = terminal.in, .out = STDOUT_FILENO};
+        struct vm *vm = vm_new(&settings->vm, err);
+        status = vm ? run_machine(vm, &terminal, err) : -1;
+        vm_free(vm);
+    }
+    terminal_close(&terminal);
+    source_fini(&source);
+    return status;
+}
+
+int main(int argc, char *argv[])
+{
+    struct settings settings = {0};
+    struct error err = {0};
+    has_terminal = isatty(STDERR_FILENO);
+    if (parse(&settings, argc, argv, &err) != 0) {
+        if (err.text[0])
+            print_line(err.text);
+        fprintf(stderr, "Try 'rehost-vm --help'.\n");
+        return EXIT_USAGE;
+    }
+    if (settings.wants_help) {
+        print_help();
+        return EXIT_DONE;
+    }
+    if (settings.wants_version) {
+        printf("rehost-vm " REHOST_VERSION "\n");
+        return EXIT_DONE;
+    }
+    int status = run(&settings, &err);
+    if (status >= 0)
+        return status;
+    print_line(err.text);
+    return EXIT_FAILED;
+}
