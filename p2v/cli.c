@@ -9,7 +9,6 @@
 #include "p2v/interrupt.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,17 +42,6 @@ const struct command *command_find(const char *name)
             return commands[i];
     }
     return NULL;
-}
-
-int cli_usage(struct error *err, const char *format, ...)
-{
-    char buffer[ERROR_TEXT_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(buffer, sizeof(buffer), format, arguments);
-    va_end(arguments);
-    error_set(err, 0, "%s", buffer);
-    return CLI_USAGE;
 }
 
 /* --- help --- */

@@ -14,7 +14,6 @@
 #include "p2v/send_private.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,19 +68,6 @@ const char send_description[] =
 
 /* --- what was asked for --- */
 
-static int usage(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int usage(struct error *err, const char *format, ...)
-{
-    char line[ERROR_TEXT_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
-    va_end(arguments);
-    error_set(err, 0, "%s", line);
-    return CLI_USAGE;
-}
-
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 static bool is_name_valid(const char *name)
@@ -95,9 +81,9 @@ static int check_options(const struct send_options *options, struct sender_optio
                          struct error *err)
 {
     if (!options->server)
-        return usage(err, "--server is missing");
+        return cli_usage(err, "--server is missing");
     if (!options->pin)
-        return usage(err, "--pin is missing (rehost serve prints it)");
+        return cli_usage(err, "--pin is missing (rehost serve prints it)");
     if (link_address_parse(options->server, &sending->server, err) != 0) {
         error_wrap(err, "--server");
         return CLI_USAGE;
@@ -107,9 +93,9 @@ static int check_options(const struct send_options *options, struct sender_optio
         return CLI_USAGE;
     }
     if (options->name && !is_name_valid(options->name))
-        return usage(err, "--name: '%s' is not 1 to 63 of A-Z a-z 0-9 . _ -", options->name);
+        return cli_usage(err, "--name: '%s' is not 1 to 63 of A-Z a-z 0-9 . _ -", options->name);
     if (options->format && !image_driver_find(options->format))
-        return usage(err, "--format: '%s' is no format", options->format);
+        return cli_usage(err, "--format: '%s' is no format", options->format);
     const char *compress = options->compress ? options->compress : "auto";
     sending->compression = strcmp(compress, "auto") == 0   ? -1
                            : strcmp(compress, "none") == 0 ? 0
