@@ -43,10 +43,14 @@ static int fd_send(struct net_backend *backend, const struct iovec *parts, size_
     struct iovec behind[NET_MAX_PARTS];
     struct msghdr message = {.msg_iov = behind,
                              .msg_iovlen = net_parts_behind_header(parts, count, false, behind)};
-    (void)err;
     ssize_t put = sendmsg(backend->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    /* Every other failure is a lost frame, as on any wire: that the end is gone, receive tells. */
-    return put < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : 1;
+    if (put >= 0)
+        return 1;
+    if (errno == EAGAIN || errno == EINTR)
+        return 0;
+    if (errno == EPIPE || errno == ENOTCONN)
+        return error_set(err, errno, "send on descriptor %d", backend->fd);
+    return 1; /* a lost frame, as on any wire */
 }
 
 static void fd_close(struct net_backend *backend)
