@@ -5,23 +5,9 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "p2v/finish_inventory.h"
+#include "tests/lib/json_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static json_t *parse(const char *text)
-{
-    json_error_t cause;
-    json_t *json = json_loads(text, 0, &cause);
-    if (!json)
-        fail_msg("%s at %d", cause.text, cause.position);
-    return json;
-}
 
 static struct definition_hints hints_of(const char *text)
 {

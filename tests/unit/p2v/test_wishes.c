@@ -6,14 +6,9 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "p2v/finish_wishes.h"
+#include "tests/lib/json_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct lines {
     struct log log;
@@ -24,15 +19,6 @@ static void count_line(struct log *log, enum log_level level, const char *line)
 {
     assert_null(strchr(line, '\x1b'));
     ((struct lines *)log)->warnings += level == LOG_LEVEL_WARNING;
-}
-
-static json_t *parse(const char *text)
-{
-    json_error_t cause;
-    json_t *json = json_loads(text, 0, &cause);
-    if (!json)
-        fail_msg("%s at %d", cause.text, cause.position);
-    return json;
 }
 
 /* --- from people --- */
