@@ -109,14 +109,20 @@ static void must_plan(struct snapshot_plan *plan, struct report *report)
     assert_int_equal(result, 0);
 }
 
+static void plan_of(struct snapshot_plan *plan, const struct row *rows, size_t count,
+                    const char *free_extents)
+{
+    AUTO(report) report = {0};
+    add_rows(&report, rows, count, free_extents);
+    add_members(&report);
+    must_plan(plan, &report);
+}
+
 static void test_a_linear_volume_is_found_on_its_disk(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
-    add_rows(&report, (const struct row[]){ROOT}, 1, "99");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, (const struct row[]){ROOT}, 1, "99");
     assert_string_equal(plan.obstacle, "");
     assert_int_equal(plan.volume_count, 1);
     assert_string_equal(plan.volumes[0].vg, "vg0");
@@ -134,11 +140,8 @@ static void test_a_linear_volume_is_found_on_its_disk(void **state)
 static void test_metadata_and_free_extents_are_known(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
-    add_rows(&report, (const struct row[]){ROOT}, 1, "99");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, (const struct row[]){ROOT}, 1, "99");
     assert_int_equal(plan.members.count, 2);
     assert_int_equal(plan.members.items[0].offset, 512 * MIB);
     assert_int_equal(plan.members.items[0].length, 300 * MIB);
@@ -159,14 +162,11 @@ static void test_metadata_and_free_extents_are_known(void **state)
 static void test_a_striped_volume_has_a_part_on_each_disk(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
     static const struct row row = {
         "db",      "-wi-ao----", "",         "1", "1",     "67108864",
         "striped", "0",          "67108864", "2", "65536", "/dev/sda3:25-32 /dev/sdb:0-7"};
-    add_rows(&report, &row, 1, "99");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, &row, 1, "99");
     assert_string_equal(plan.obstacle, "");
     assert_int_equal(plan.part_count, 2);
     assert_int_equal(plan.parts[0].offset, 513 * MIB + 25 * EXTENT);
@@ -182,15 +182,12 @@ static void test_a_striped_volume_has_a_part_on_each_disk(void **state)
 static void test_a_volume_of_two_segments_is_one(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
     static const struct row rows[] = {{"root", "-wi-ao----", "", "0", "1", "67108864", "linear",
                                        "0", "33554432", "1", "0", "/dev/sda3:8-15"},
                                       {"root", "-wi-ao----", "", "0", "1", "67108864", "linear",
                                        "33554432", "33554432", "1", "0", "/dev/sda3:0-7"}};
-    add_rows(&report, rows, 2, "99");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, rows, 2, "99");
     assert_int_equal(plan.volume_count, 1);
     assert_int_equal(plan.part_count, 2);
     assert_int_equal(plan.parts[1].offset, 513 * MIB);
@@ -200,14 +197,11 @@ static void test_a_volume_of_two_segments_is_one(void **state)
 static void test_what_is_swapped_out_needs_no_snapshot_and_is_left_out(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
     static const struct row rows[] = {ROOT,
                                       {"swap", "-wi-ao----", "", "9", "1", "33554432", "linear",
                                        "0", "33554432", "1", "0", "/dev/sda3:25-32"}};
-    add_rows(&report, rows, 2, "99");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, rows, 2, "99");
     assert_int_equal(plan.volume_count, 1);
     assert_int_equal(plan.swap.count, 1);
     assert_int_equal(plan.swap.items[0].offset, 513 * MIB + 25 * EXTENT + SNAPSHOT_SWAP_HEADER);
@@ -217,13 +211,10 @@ static void test_what_is_swapped_out_needs_no_snapshot_and_is_left_out(void **st
 static void test_a_volume_that_nobody_has_open_is_at_rest(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
     static const struct row row = {"root",   "-wi-a-----", "",          "0", "0", "104857600",
                                    "linear", "0",          "104857600", "1", "0", "/dev/sda3:0-24"};
-    add_rows(&report, &row, 1, "99");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, &row, 1, "99");
     assert_int_equal(plan.volume_count, 0);
     assert_string_equal(plan.obstacle, "no logical volume is in use");
 }
@@ -238,11 +229,8 @@ static void test_room_is_a_fifth_where_there_is_and_less_where_there_is_less(voi
         uint64_t room;
     } cases[] = {{"99", 17}, {"17", 17}, {"10", 10}, {"5", 5}, {"4", 0}, {"0", 0}};
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
-        AUTO(report) report = {0};
         AUTO(snapshot_plan) plan = {0};
-        add_rows(&report, &row, 1, cases[i].free);
-        add_members(&report);
-        must_plan(&plan, &report);
+        plan_of(&plan, &row, 1, cases[i].free);
         assert_int_equal(plan.volumes[0].room_extents, cases[i].room);
         assert_int_equal(plan.obstacle[0] != '\0', cases[i].room == 0);
         if (cases[i].room == 0)
@@ -253,14 +241,11 @@ static void test_room_is_a_fifth_where_there_is_and_less_where_there_is_less(voi
 static void test_two_volumes_share_what_is_free(void **state)
 {
     (void)state;
-    AUTO(report) report = {0};
     AUTO(snapshot_plan) plan = {0};
     static const struct row rows[] = {ROOT,
                                       {"data", "-wi-ao----", "", "1", "1", "104857600", "linear",
                                        "0", "104857600", "1", "0", "/dev/sdb:0-24"}};
-    add_rows(&report, rows, 2, "20");
-    add_members(&report);
-    must_plan(&plan, &report);
+    plan_of(&plan, rows, 2, "20");
     assert_string_equal(plan.obstacle, "");
     uint64_t sum = plan.volumes[0].room_extents + plan.volumes[1].room_extents;
     assert_in_range(sum, 18, 20);
@@ -280,11 +265,8 @@ static void test_other_kinds_of_volumes_are_an_obstacle(void **state)
          "/dev/sdq:0-3"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-        AUTO(report) report = {0};
         AUTO(snapshot_plan) plan = {0};
-        add_rows(&report, &rows[i], 1, "99");
-        add_members(&report);
-        must_plan(&plan, &report);
+        plan_of(&plan, &rows[i], 1, "99");
         assert_non_null(strstr(plan.obstacle, "vg0/root is a volume of another kind"));
     }
 }
