@@ -11,13 +11,11 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* An empty datagram, or the end: only poll can tell. */
-static ssize_t after_nothing(struct net_backend *backend, struct error *err)
+/* Whoever else holds the socket may have shut it down: it then is readable for ever. */
+static bool is_shut_down(int fd)
 {
-    struct pollfd pollfd = {.fd = backend->fd, .events = POLLRDHUP};
-    if (poll(&pollfd, 1, 0) > 0 && pollfd.revents & (POLLRDHUP | POLLHUP))
-        return error_set(err, 0, "the other end of descriptor %d was closed", backend->fd);
-    return NET_HEADER_SIZE;
+    struct pollfd pollfd = {.fd = fd, .events = POLLRDHUP};
+    return poll(&pollfd, 1, 0) > 0 && pollfd.revents & (POLLRDHUP | POLLHUP);
 }
 
 static ssize_t fd_receive(struct net_backend *backend, const struct iovec *parts, size_t count,
@@ -29,12 +27,15 @@ static ssize_t fd_receive(struct net_backend *backend, const struct iovec *parts
     ssize_t got = recvmsg(backend->fd, &message, MSG_DONTWAIT);
     if (got > 0)
         return NET_HEADER_SIZE + got;
-    if (got == 0)
-        return after_nothing(backend, err);
+    int errnum = got < 0 ? errno : 0;
+    if ((errnum == 0 || errnum == EAGAIN) && is_shut_down(backend->fd))
+        return error_set(err, 0, "descriptor %d was shut down", backend->fd);
+    if (errnum == 0)
+        return NET_HEADER_SIZE; /* a frame of no bytes */
     /* Refused: what an earlier datagram over UDP met; the next may find its way. */
-    if (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED)
+    if (errnum == EAGAIN || errnum == EINTR || errnum == ECONNREFUSED)
         return 0;
-    return error_set(err, errno, "receive on descriptor %d", backend->fd);
+    return error_set(err, errnum, "receive on descriptor %d", backend->fd);
 }
 
 static int fd_send(struct net_backend *backend, const struct iovec *parts, size_t count,

@@ -276,6 +276,8 @@ static void test_cable_that_takes_nothing_holds_the_frames_back(void **state)
     for (int i = 0; i < 256; i++)
         card_transmit(&card, 8000, (uint8_t)i);
     card_start(&card, 0);
+    for (int i = 0; i < 2000 && card_stats(&card).sent_frames == 0; i++)
+        rest(1);
     rest(20);
     assert_in_range(card_stats(&card).sent_frames, 1, 255);
     assert_loop_sleeps(&card);
