@@ -15,9 +15,7 @@
 #include <stdint.h>
 
 struct acpi_options {
-    unsigned cpus;
-    uint64_t
-        low_bytes; /* the PCI window begins above RAM and at LAYOUT_PCI_WINDOW at the earliest */
+    unsigned cpus; /* at most LAYOUT_MAX_CPUS */
     bool has_pvpanic;
 };
 

@@ -46,6 +46,6 @@
 #define LAYOUT_GSI_COUNT 24
 
 #define LAYOUT_MAX_CPUS 64
-#define LAYOUT_IOAPIC_ID 0xff /* of the MADT: above every CPU's */
+#define LAYOUT_IOAPIC_ID 0 /* as the chip says after a reset */
 
 #endif
