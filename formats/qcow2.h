@@ -150,9 +150,12 @@ struct qcow2 {
     char *shown_backing_file; /* escaped, for image_get_info; NULL: none */
     char *shown_backing_format;
 
-    /* Held for a whole write in place, or of a part of a cluster. Taken before `lock`. */
+    /*
+     * Held for whatever gives a cluster another place. What overwrites clusters that are owned does
+     * without: nobody moves those. Taken before `lock`.
+     */
     pthread_mutex_t write_lock;
-    bool is_prepared; /* autoclear bits are cleared */
+    _Atomic bool is_prepared; /* autoclear bits are cleared */
     struct direct_file direct;
 
     /* Held for moments: the tables, the cache, allocation. */

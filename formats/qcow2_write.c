@@ -6,7 +6,7 @@
  *
  * Existing image: refcounts, data, L2 entry, release of the old cluster, in this order: a kill at
  * any moment leaks a cluster at worst. New image: the mapping is only memory, so threads hold the
- * lock for that and write their data side by side.
+ * lock for that and write their data side by side; so they do in owned clusters of an existing one.
  */
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -52,12 +53,12 @@ static int prepare(struct qcow2 *qcow2, struct error *err)
 {
     const uint64_t none = 0;
 
-    if (qcow2->creator || qcow2->is_prepared)
+    if (qcow2->creator || atomic_load(&qcow2->is_prepared))
         return 0;
     if (qcow2->header.autoclear_features &&
         io_write_at(qcow2->fd, &none, sizeof(none), AUTOCLEAR_OFFSET, err) < 0)
         return error_wrap(err, "qcow2 header");
-    qcow2->is_prepared = true;
+    atomic_store(&qcow2->is_prepared, true);
     return 0;
 }
 
@@ -82,11 +83,9 @@ static int check_target(const struct qcow2 *qcow2, uint64_t offset, uint64_t len
     return 0;
 }
 
-static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint64_t offset,
-                      struct error *err)
+static int put_data(struct qcow2 *qcow2, const void *data, size_t length, uint64_t offset,
+                    struct error *err)
 {
-    if (check_target(qcow2, offset, length, err) < 0)
-        return -1;
     if (qcow2->direct.fd >= 0)
         return direct_write(&qcow2->direct, data, length, offset, err);
     if (io_write_at(qcow2->fd, data, length, offset, err) < 0)
@@ -95,6 +94,14 @@ static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint
     if (length >= WRITE_BACK_LENGTH)
         sync_file_range(qcow2->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
     return 0;
+}
+
+static int write_data(struct qcow2 *qcow2, const void *data, size_t length, uint64_t offset,
+                      struct error *err)
+{
+    if (check_target(qcow2, offset, length, err) < 0)
+        return -1;
+    return put_data(qcow2, data, length, offset, err);
 }
 
 /* Where the run's clusters are to be written: their own place, or `count` new clusters. */
@@ -143,6 +150,21 @@ static int write_run_new(struct qcow2 *qcow2, uint64_t offset, const void *data,
     return write_data(qcow2, data, *written, host, err);
 }
 
+/* Clusters that were to hold a run and could not be written: the file is full, maybe. */
+static void give_back(struct qcow2 *qcow2, const struct qcow2_run *run, uint64_t host,
+                      uint64_t count)
+{
+    unsigned bits = qcow2->header.cluster_bits;
+
+    if (run->kind == QCOW2_DATA && run->is_owned)
+        return;
+    pthread_mutex_lock(&qcow2->lock);
+    if (qcow2_refcounts_add(qcow2, host >> bits, count, -1, NULL) == 0 &&
+        atomic_load(&qcow2->file_end) == host + (count << bits))
+        atomic_store(&qcow2->file_end, host);
+    pthread_mutex_unlock(&qcow2->lock);
+}
+
 /* The same for an existing image; write_lock is held. */
 static int write_run_existing(struct qcow2 *qcow2, uint64_t offset, const void *data, size_t length,
                               size_t *written, struct error *err)
@@ -158,8 +180,12 @@ static int write_run_existing(struct qcow2 *qcow2, uint64_t offset, const void *
     pthread_mutex_lock(&qcow2->lock);
     result = allocate_for(qcow2, &run, count, &host, err);
     pthread_mutex_unlock(&qcow2->lock);
-    if (result < 0 || write_data(qcow2, data, *written, host, err) < 0)
+    if (result < 0)
         return -1;
+    if (write_data(qcow2, data, *written, host, err) < 0) {
+        give_back(qcow2, &run, host, count);
+        return -1;
+    }
     pthread_mutex_lock(&qcow2->lock);
     result = install(qcow2, offset, &run, count, host, err);
     pthread_mutex_unlock(&qcow2->lock);
@@ -256,6 +282,33 @@ static uint64_t whole_bytes(const struct qcow2 *qcow2, uint64_t offset, uint64_t
     return align_down(length, qcow2->cluster_size);
 }
 
+/*
+ * Owned clusters of an existing image: threads overwrite them side by side. 1 when it wrote *step
+ * bytes, 0 when the range does not begin with such a cluster.
+ */
+static int write_owned(struct qcow2 *qcow2, uint64_t offset, const void *data, size_t length,
+                       size_t *step, struct error *err)
+{
+    struct qcow2_run run;
+    bool is_owned = false;
+    int result;
+
+    if (qcow2->creator || !atomic_load(&qcow2->is_prepared))
+        return 0;
+    pthread_mutex_lock(&qcow2->lock);
+    result = qcow2_find_run_locked(qcow2, offset, length, &run, err);
+    if (result == 0) {
+        is_owned = run.kind == QCOW2_DATA && run.is_owned;
+        if (is_owned)
+            result = check_target(qcow2, run.host_offset, run.length, err);
+    }
+    pthread_mutex_unlock(&qcow2->lock);
+    if (result < 0 || !is_owned)
+        return result;
+    *step = (size_t)run.length;
+    return put_data(qcow2, data, *step, run.host_offset, err) < 0 ? -1 : 1;
+}
+
 static int write_range(struct qcow2 *qcow2, uint64_t offset, const void *data, size_t length,
                        struct error *err)
 {
@@ -264,9 +317,11 @@ static int write_range(struct qcow2 *qcow2, uint64_t offset, const void *data, s
     while (length) {
         uint64_t part, whole = whole_bytes(qcow2, offset, length, &part);
         size_t step = (size_t)(whole ? whole : part);
-        int result = whole ? write_whole(qcow2, offset, from, step, err)
-                           : write_part(qcow2, offset, from, step, err);
+        int result = write_owned(qcow2, offset, from, length, &step, err);
 
+        if (result == 0)
+            result = whole ? write_whole(qcow2, offset, from, step, err)
+                           : write_part(qcow2, offset, from, step, err);
         if (result < 0)
             return -1;
         offset += step;
@@ -322,6 +377,21 @@ static int write_stored_zeroes(struct qcow2 *qcow2, uint64_t offset, uint64_t le
     return 0;
 }
 
+/*
+ * What clusters that are now free held goes back to the file system. Only those whose whole range
+ * was to read as zeroes: who still reads there reads what was asked for. A file system that cannot
+ * keeps them.
+ */
+static void punch_run(const struct qcow2 *qcow2, const struct qcow2_run *run)
+{
+    uint64_t length = align_up(run->length, qcow2->cluster_size);
+
+    if (!qcow2->creator && run->kind == QCOW2_DATA && run->is_owned &&
+        check_target(qcow2, run->host_offset, length, NULL) == 0)
+        fallocate(qcow2->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)run->host_offset,
+                  (off_t)length);
+}
+
 /* Entries first, then the references: the other way round a kill would leave a freed cluster. */
 static int zero_run_locked(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
                            struct qcow2_run *run, struct error *err)
@@ -353,6 +423,8 @@ static int zero_whole(struct qcow2 *qcow2, uint64_t offset, uint64_t length, str
         pthread_mutex_lock(&qcow2->lock);
         result = zero_run_locked(qcow2, offset, length, &run, err);
         pthread_mutex_unlock(&qcow2->lock);
+        if (result == 0)
+            punch_run(qcow2, &run);
         offset += run.length;
         length -= run.length;
     }
