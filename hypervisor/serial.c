@@ -14,10 +14,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FIFO_SIZE 16
@@ -69,8 +71,9 @@ struct serial {
     unsigned fifo_start, fifo_count;
     struct loop_watch in_watch, out_watch;
     bool has_input, is_paused; /* has_input: not yet at the console's end */
-    bool is_in_watched, is_out_watched, out_blocks;
-    char *pending; /* ring */
+    bool is_in_watched, is_out_watched;
+    size_t out_most; /* what a blocking descriptor takes when poll says so; else 0 */
+    char *pending;   /* ring */
     size_t pending_start, pending_count;
 };
 
@@ -175,16 +178,15 @@ static void input_ready(void *context, uint32_t events)
 
 /* --- output --------------------------------------------------------------------------------- */
 
-/* How much was taken: 0 when it would block, -1 when it never will. Our caller's descriptor may be
- * a blocking one, which others share: asked first, it takes one byte. */
+/* How much was taken: 0 when it would block, -1 when it never will. Others share the descriptor, so
+ * it stays a blocking one if it is, and is asked first. */
 static ssize_t write_some(struct serial *serial, const char *bytes, size_t length)
 {
-    if (serial->out_blocks) {
-        struct pollfd poll_fd = {.fd = serial->ends.out, .events = POLLOUT};
-        if (poll(&poll_fd, 1, 0) <= 0)
-            return 0;
-        length = 1;
-    }
+    struct pollfd poll_fd = {.fd = serial->ends.out, .events = POLLOUT};
+    if (serial->out_most > 0 && poll(&poll_fd, 1, 0) <= 0)
+        return 0;
+    if (serial->out_most > 0 && length > serial->out_most)
+        length = serial->out_most;
     ssize_t written = write(serial->ends.out, bytes, length);
     if (written < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
@@ -481,9 +483,11 @@ static int open_output(struct serial *serial, const struct console_ends *ends, s
         return 0;
     serial->ends.out = fcntl(ends->out, F_DUPFD_CLOEXEC, 3);
     int flags = fcntl(ends->out, F_GETFL);
-    if (serial->ends.out < 0 || flags < 0)
+    struct stat stat;
+    if (serial->ends.out < 0 || flags < 0 || fstat(ends->out, &stat) < 0)
         return error_set(err, errno, "serial console's output, descriptor %d", ends->out);
-    serial->out_blocks = !(flags & O_NONBLOCK);
+    if (!(flags & O_NONBLOCK))
+        serial->out_most = S_ISFIFO(stat.st_mode) ? PIPE_BUF : 1;
     serial->out_watch.fd = serial->ends.out;
     return 0;
 }
