@@ -28,12 +28,6 @@ int image_file_open_unlocked(const char *path, struct error *err);
  */
 int image_file_create(const char *path, bool may_be_device, struct error *err);
 
-/*
- * The locks that QEMU takes on images (one byte per permission, two ranges), so that both refuse
- * what the other is using. Held as long as the open file is. EBUSY when somebody has it.
- */
-int image_file_lock(int fd, bool is_writable, struct error *err);
-
 /* As io_read_at, but what lies behind the end of the file reads as zeroes. */
 int image_file_read_padded(int fd, void *buffer, size_t length, uint64_t offset, struct error *err);
 

@@ -60,7 +60,7 @@ static int test_bytes(int fd, int base, const int *permissions, struct error *er
     return 0;
 }
 
-int image_file_lock(int fd, bool is_writable, struct error *err)
+static int lock_image(int fd, bool is_writable, struct error *err)
 {
     const int *has = is_writable ? writer_has : reader_has;
 
@@ -111,7 +111,7 @@ int image_file_open(const char *path, bool is_writable, struct error *err)
 
     if (fd < 0)
         return is_writable ? error_set(err, errno, "for writing") : system_error(err, errno);
-    if (check_kind(fd, err) < 0 || image_file_lock(fd, is_writable, err) < 0)
+    if (check_kind(fd, err) < 0 || lock_image(fd, is_writable, err) < 0)
         return -1;
     return take_fd(&fd);
 }
@@ -141,7 +141,7 @@ int image_file_create(const char *path, bool may_be_device, struct error *err)
 
     if (fd < 0)
         return system_error(err, errno);
-    if (image_file_lock(fd, true, err) < 0) {
+    if (lock_image(fd, true, err) < 0) {
         unlink(path);
         return -1;
     }

@@ -210,8 +210,6 @@ int qcow2_write_back_locked(struct qcow2 *qcow2, struct error *err);
 /* qcow2_read.c */
 int qcow2_read(const struct block_source *source, uint64_t offset, void *buffer, size_t length,
                struct error *err);
-int qcow2_map(const struct block_source *source, uint64_t offset, uint64_t length,
-              struct extents *data, struct error *err);
 int qcow2_map_own(const struct image *image, struct extents *own, struct error *err);
 
 /* qcow2_compressed.c: `length` bytes from `skip` on of the cluster that `run` describes. */

@@ -91,8 +91,8 @@ static int map_backing(const struct qcow2 *qcow2, uint64_t offset, uint64_t leng
                             err);
 }
 
-int qcow2_map(const struct block_source *source, uint64_t offset, uint64_t length,
-              struct extents *data, struct error *err)
+static int map(const struct block_source *source, uint64_t offset, uint64_t length,
+               struct extents *data, struct error *err)
 {
     struct qcow2 *qcow2 = qcow2_of_source(source);
     struct qcow2_run run;
@@ -129,4 +129,4 @@ int qcow2_map_own(const struct image *image, struct extents *own, struct error *
     return 0;
 }
 
-const struct block_source_ops qcow2_source_ops = {.read = qcow2_read, .map = qcow2_map};
+const struct block_source_ops qcow2_source_ops = {.read = qcow2_read, .map = map};

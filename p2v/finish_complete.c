@@ -58,7 +58,7 @@ char *finish_disk_name(const struct finish_place *place, const struct guest *gue
                             : text_copy(guest->disks[index].path);
 }
 
-const char *finish_disk_format(const struct finish_place *place, const struct guest *guest,
+static const char *disk_format(const struct finish_place *place, const struct guest *guest,
                                size_t index)
 {
     return place->is_update ? "qcow2" : guest->disks[index].format;
@@ -86,7 +86,7 @@ static int commit_all(const struct finish_place *place, const struct guest *gues
     for (size_t i = 0; i < guest->disk_count; i++) {
         AUTO_FREE char *name = finish_disk_name(place, guest, i);
         int attached =
-            fix_disks_attach(disks, place->folder, name, finish_disk_format(place, guest, i), err);
+            fix_disks_attach(disks, place->folder, name, disk_format(place, guest, i), err);
         if (attached < 0 || (attached && commit_disk(place, disks, i, changed_bytes, err) != 0))
             return -1;
     }
@@ -94,7 +94,8 @@ static int commit_all(const struct finish_place *place, const struct guest *gues
     return 0;
 }
 
-int finish_commit_fix(const struct finish_place *place, const struct guest *guest,
+/* Sealed overlays, where there are any, into the folder's own images. */
+static int commit_fix(const struct finish_place *place, const struct guest *guest,
                       uint64_t *changed_bytes, struct error *err)
 {
     struct fix_disks *disks = memory_new(1, sizeof(*disks));
@@ -164,7 +165,7 @@ int finish_complete_place(struct finish_place *place, struct log *log, struct er
 {
     uint64_t changed = 0;
     struct guest *guest = guest_read(place->folder_fd, MACHINE_GUEST, false, err);
-    int result = guest ? finish_commit_fix(place, guest, &changed, err) : -1;
+    int result = guest ? commit_fix(place, guest, &changed, err) : -1;
     if (result == 0)
         result = update_report(place, guest, changed, err);
     if (result == 0)

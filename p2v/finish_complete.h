@@ -29,8 +29,6 @@ void finish_place_fini(struct finish_place *place);
 
 /* An image in the folder itself, whatever the definition says. Caller frees the name. */
 char *finish_disk_name(const struct finish_place *place, const struct guest *guest, size_t index);
-const char *finish_disk_format(const struct finish_place *place, const struct guest *guest,
-                               size_t index);
 
 /*
  * `path` has the mark (FINISH_MARK) in it; folder_fd holds the exclusive lock on it and is taken,
@@ -40,9 +38,5 @@ int finish_complete(const char *path, int folder_fd, struct log *log, struct err
 
 /* The same with what is open already. Afterwards folder_fd is the machine's, or -1. */
 int finish_complete_place(struct finish_place *place, struct log *log, struct error *err);
-
-/* Its first step: sealed overlays, where there are any, into the folder's own images. */
-int finish_commit_fix(const struct finish_place *place, const struct guest *guest,
-                      uint64_t *changed_bytes, struct error *err);
 
 #endif

@@ -25,11 +25,6 @@ json_t *json_text(const char *text)
     return text ? json_text_bytes(text, strlen(text)) : json_null();
 }
 
-json_t *json_bytes(uint64_t bytes)
-{
-    return json_integer((json_int_t)bytes);
-}
-
 json_t *json_seconds(double seconds)
 {
     return json_real((double)(long long)(seconds * 1000 + 0.5) / 1000);
@@ -42,7 +37,7 @@ void json_set_text(json_t *object, const char *key, const char *text)
 
 void json_set_bytes(json_t *object, const char *key, uint64_t bytes)
 {
-    json_object_set_new(object, key, json_bytes(bytes));
+    json_object_set_new(object, key, json_integer((json_int_t)bytes));
 }
 
 void json_set_bool(json_t *object, const char *key, bool value)

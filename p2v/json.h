@@ -22,7 +22,6 @@ static inline void own_json(json_t **json)
 /* null for NULL; control bytes and invalid UTF-8 escaped, as in every message. */
 json_t *json_text(const char *text);
 json_t *json_text_bytes(const char *bytes, size_t length);
-json_t *json_bytes(uint64_t bytes);
 
 /* Rounded to milliseconds, so that the file can be read. */
 json_t *json_seconds(double seconds);

@@ -24,7 +24,7 @@
 /* Less than this is TLS' and the frames' own, not compression. */
 #define COMPRESSED_AT 1.05
 
-const char *send_phase_name(enum sender_phase phase)
+static const char *phase_name(enum sender_phase phase)
 {
     switch (phase) {
     case SENDER_CONNECTING:
@@ -134,7 +134,7 @@ void send_progress_format_bar(const struct send_row *row, struct text *out)
                   bytes_format(now->wire_bytes, sent, sizeof(sent)));
         return;
     default:
-        text_addf(out, "%s  %s", row->name, send_phase_name(now->phase));
+        text_addf(out, "%s  %s", row->name, phase_name(now->phase));
         add_text(now->text, out);
         if (now->safe_bytes)
             text_addf(out, "   safe to %u%%", percent(now->safe_bytes, now->total_bytes));
@@ -149,7 +149,7 @@ void send_progress_format_json(const struct send_row *row, struct text *out)
     AUTO_JSON json = json_object();
     json_set_text(json, "action", "send");
     json_set_text(json, "disk", row->name);
-    json_set_text(json, "phase", send_phase_name(now->phase));
+    json_set_text(json, "phase", phase_name(now->phase));
     json_object_set_new(json, "pass", json_integer(now->pass));
     json_set_bool(json, "is_last_pass", now->is_last_pass);
     json_set_bytes(json, "done_bytes", now->done_bytes);

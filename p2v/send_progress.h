@@ -45,6 +45,4 @@ void send_progress_draw(struct send_progress *progress);
 void send_progress_format_bar(const struct send_row *row, struct text *out);
 void send_progress_format_json(const struct send_row *row, struct text *out);
 
-const char *send_phase_name(enum sender_phase phase); /* "sending" */
-
 #endif

@@ -42,8 +42,12 @@ static bool is_everywhere(const char *host)
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
-int serve_iso_address(const char *named, const char *host, unsigned port, char *text, size_t size,
-                      struct error *err)
+/*
+ * "192.0.2.7:7443", "[2001:db8::7]:7443": `host` when that is an address of its own, otherwise that
+ * of the interface with the default route. `port` is added unless `named` has one.
+ */
+static int find_address(const char *named, const char *host, unsigned port, char *text, size_t size,
+                        struct error *err)
 {
     struct link_address address;
     char own[NI_MAXHOST];
@@ -84,8 +88,8 @@ static char *make_command_line(struct server *server, const char *address, char 
 int serve_iso_make(struct server *server, const struct serve_iso *wanted, struct error *err)
 {
     char address[NI_MAXHOST + 16], id[16], size[32];
-    if (serve_iso_address(wanted->address, server_host(server), server_port(server), address,
-                          sizeof(address), err) != 0)
+    if (find_address(wanted->address, server_host(server), server_port(server), address,
+                     sizeof(address), err) != 0)
         return error_wrap(err, "--iso");
     char *line = make_command_line(server, address, id, err);
     if (!line)

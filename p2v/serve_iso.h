@@ -24,13 +24,4 @@ struct serve_iso {
 /* Creates a token for one machine, makes the ISO, and says so on standard output. */
 int serve_iso_make(struct server *server, const struct serve_iso *wanted, struct error *err);
 
-/* --- for the tests --- */
-
-/*
- * "192.0.2.7:7443", "[2001:db8::7]:7443": `host` when that is an address of its own, otherwise that
- * of the interface with the default route. `port` is added unless `named` has one.
- */
-int serve_iso_address(const char *named, const char *host, unsigned port, char *text, size_t size,
-                      struct error *err);
-
 #endif

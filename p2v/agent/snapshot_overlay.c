@@ -21,7 +21,8 @@ struct snapshot_overlay {
     atomic_bool is_lost;
 };
 
-uint64_t overlay_part_place(const struct overlay_part *part, uint64_t position)
+/* Where a byte of the part (0 is its first) is in the source. */
+static uint64_t place_of(const struct overlay_part *part, uint64_t position)
 {
     if (part->stripes <= 1)
         return part->start + position;
@@ -50,7 +51,7 @@ static size_t find_part(const struct snapshot_overlay *overlay, uint64_t offset)
 static int read_part(struct snapshot_overlay *overlay, const struct overlay_part *part,
                      uint64_t offset, void *buffer, size_t length, struct error *err)
 {
-    uint64_t place = overlay_part_place(part, offset - part->offset);
+    uint64_t place = place_of(part, offset - part->offset);
     if (block_source_read(part->source, place, buffer, length, err) == 0)
         return 0;
     if (block_source_read(overlay->base, offset, buffer, length, NULL) != 0)
@@ -149,7 +150,7 @@ static int check_part(const struct snapshot_overlay *overlay, const struct overl
         (is_striped && part->length / part->stripe_bytes >
                            part->source->size_bytes / part->stripe_bytes / part->stripes) ||
         part->length > part->source->size_bytes ||
-        overlay_part_place(part, part->length - 1) >= part->source->size_bytes)
+        place_of(part, part->length - 1) >= part->source->size_bytes)
         return error_set(err, 0, "the part at 0x%" PRIx64 " is not in its source", part->offset);
     return 0;
 }

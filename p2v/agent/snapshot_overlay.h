@@ -28,9 +28,6 @@ struct overlay_part {
     unsigned stripes;                  /* 1: linear */
 };
 
-/* Where a byte of the part (0 is its first) is in the source. */
-uint64_t overlay_part_place(const struct overlay_part *part, uint64_t position);
-
 struct snapshot_overlay; /* begins with struct block_source */
 
 /* `base` is borrowed. Without parts it reads as the base. */

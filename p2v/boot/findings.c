@@ -38,7 +38,8 @@ void findings_notice(struct boot_findings *findings, enum boot_notice_kind kind,
 #define ISO_DESCRIPTOR_OFFSET ((uint64_t)16 * 2048)
 #define ISO_VOLUME_ID 40 /* within the descriptor; 32 characters, blanks behind */
 
-bool findings_is_boot_medium(const struct block_source *disk)
+/* ECMA-119, 8.4: a volume of ours, as it stands at the start of a CD and of a USB stick. */
+static bool is_our_volume(const struct block_source *disk)
 {
     static const char label[] = "REHOST";
     uint8_t descriptor[2048];
@@ -53,7 +54,7 @@ static bool is_boot_medium(const char *root, const struct machine_disk *disk)
 {
     AUTO_FREE char *path = inventory_path(root, "%s", disk->path);
     AUTO_PTR(device) device = device_open(path, NULL);
-    return device && findings_is_boot_medium(device_source(device));
+    return device && is_our_volume(device_source(device));
 }
 
 /* By kernel name, path, any link that udev made to it, serial number or world-wide name. */

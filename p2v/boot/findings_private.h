@@ -17,9 +17,6 @@ void findings_notice(struct boot_findings *findings, enum boot_notice_kind kind,
 /* "Dell Inc. PowerEdge R720, serial 4XK2, BIOS, 16 CPUs, 32 GiB". */
 void findings_read_machine(const char *root, struct boot_findings *findings);
 
-/* ECMA-119, 8.4: a volume of ours, as it stands at the start of a CD and of a USB stick. */
-bool findings_is_boot_medium(const struct block_source *disk);
-
 /* --- findings_content.c --- */
 
 /* Looks into every disk but the boot medium: content, used_bytes, notices. */

@@ -61,7 +61,7 @@ static bool is_shell_wanted(void)
 }
 
 /* Does not return while it can fork. */
-int init_beside(void)
+static int run_beside(void)
 {
     static const char *const log[] = {"tail", "-n", "1000", "-F", INIT_LOG, NULL};
     static const char *const shell[] = {"sh", "-i", NULL};
@@ -103,7 +103,7 @@ static int exec_session(void)
 void boot_init(void)
 {
     static const struct init_work work = {.set_up = init_set_up,
-                                          .beside = init_beside,
+                                          .beside = run_beside,
                                           .session = exec_session,
                                           .first_pause_ms = 1000,
                                           .last_pause_ms = 30000,

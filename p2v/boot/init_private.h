@@ -24,12 +24,8 @@ void init_run(const struct init_work *work) __attribute__((noreturn));
 /* A line for people: on the console and in the log. Allocates nothing. */
 void init_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* --- what is run (init_setup.c, init_beside.c) --- */
+/* --- what is run (init_setup.c) --- */
 
 int init_set_up(void);
-int init_beside(void);
-
-/* The rules and options that udev and modprobe get from us. */
-extern const char init_udev_rules[], init_module_options[];
 
 #endif

@@ -35,15 +35,16 @@
 #define DISKS_ALL_MS 30000
 #define DISKS_LOOK_US 100000
 
-const char init_udev_rules[] =
+static const char udev_rules[] =
     "# Nothing may write to a disk of the machine that is looked at.\n"
     "ACTION!=\"remove\", SUBSYSTEM==\"block\", ENV{DEVTYPE}==\"disk\", "
     "KERNEL!=\"loop*|ram*|zram*|sr*|fd*\", RUN+=\"/bin/busybox blockdev --setro $devnode\"\n";
 
-const char init_module_options[] = "options bonding max_bonds=0\n" /* none that nobody asked for */
-                                   "options md_mod start_ro=1\n"   /* never written to */
-                                   "options scsi_mod scan=sync\n"  /* found when modprobe ends */
-                                   "blacklist pcspkr\n";           /* no beeps in the rack */
+static const char module_options[] =
+    "options bonding max_bonds=0\n" /* none that nobody asked for */
+    "options md_mod start_ro=1\n"   /* never written to */
+    "options scsi_mod scan=sync\n"  /* found when modprobe ends */
+    "blacklist pcspkr\n";           /* no beeps in the rack */
 
 /* --- file systems --- */
 
@@ -192,8 +193,8 @@ int init_set_up(void)
     take_over_console();
     write_file(INIT_LOG, "");
     write_file(INVENTORY_MEDIUM_MARK, "");
-    write_file("/run/udev/rules.d/10-rehost.rules", init_udev_rules);
-    write_file("/run/modprobe.d/rehost.conf", init_module_options);
+    write_file("/run/udev/rules.d/10-rehost.rules", udev_rules);
+    write_file("/run/modprobe.d/rehost.conf", module_options);
     write_file("/proc/sys/kernel/hostname", "rehost");
     init_say("looking at this machine's hardware");
     RUN(UDEV_START_MS, "ip", "link", "set", "lo", "up");

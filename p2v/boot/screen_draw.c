@@ -32,7 +32,7 @@ static const char *page_name(const struct screen_model *model)
     return "";
 }
 
-const char *screen_button_label(const struct screen_model *model, int item)
+static const char *button_label(const struct screen_model *model, int item)
 {
     switch (item) {
     case SCREEN_ITEM_SUBMIT:
@@ -69,7 +69,7 @@ static void draw_buttons(const struct screen_ui *ui, const struct screen_model *
     int column = 2, focus = screen_ui_focus(ui, model);
     size_t count = screen_ui_items(ui, model, items);
     for (size_t i = 0; i < count; i++) {
-        const char *label = screen_button_label(model, items[i]);
+        const char *label = button_label(model, items[i]);
         if (label)
             column = put_button(grid, row, column, label, items[i] == focus);
     }
@@ -92,6 +92,65 @@ static const char *keys(const struct screen_model *model)
     return "Tab, arrows: go   Enter: press   PgUp, PgDn: look";
 }
 
+/* --- help --- */
+
+static const char *form_help(const struct screen_ui *ui, int item)
+{
+    static const char *const texts[] = {
+        [SCREEN_ITEM_SERVER] = "The name or address of the computer on which 'rehost serve' runs. "
+                               "The port is 7443 unless you add :PORT.",
+        [SCREEN_ITEM_NAME] = "What the copy is called. Leave it empty and the server takes the "
+                             "name that it finds.",
+        [SCREEN_ITEM_TOKEN] = "The 26 characters that 'rehost serve' or 'rehost token' printed. "
+                              "Without one, somebody approves this machine on the server.",
+        [SCREEN_ITEM_CARD] = "Empty: whichever has a cable. Or eno1, a MAC, eno1.42 (a VLAN), "
+                             "bond0:eno1+eno2:802.3ad.",
+        [SCREEN_ITEM_ADDRESS] = "This machine's address while it is copied, with the length of the "
+                                "network: 192.0.2.5/24.",
+        [SCREEN_ITEM_GATEWAY] = "The router on the way to the server; empty when the server is in "
+                                "the same network.",
+        [SCREEN_ITEM_DNS] = "The name server's address; empty when the server above is given as "
+                            "an address.",
+        [SCREEN_ITEM_SUBMIT] = "Asks the server for its key. Nothing of this machine is sent yet.",
+    };
+    if (item == SCREEN_ITEM_NETWORK)
+        return ui->net == SCREEN_NET_HAND
+                   ? "Space changes it. You type the address below."
+                   : "Space changes it: by DHCP on every card with a cable, or an address by hand.";
+    return item >= 0 && (size_t)item < ARRAY_LENGTH(texts) && texts[item] ? texts[item] : "";
+}
+
+static const char *help(const struct screen_ui *ui, const struct screen_model *model)
+{
+    int item = screen_ui_focus(ui, model);
+    if (item == SCREEN_ITEM_POWER_OFF)
+        return "Asks first. Nothing on this machine's disks has been or will be changed.";
+    if (item == SCREEN_ITEM_SHELL)
+        return "A shell on this console; 'exit' comes back here.";
+    switch (model->page) {
+    case SCREEN_FORM:
+        return form_help(ui, item);
+    case SCREEN_PIN:
+        return item == SCREEN_ITEM_BACK
+                   ? "Another key means another server, or somebody in between: do not go on."
+                   : "Only when all 64 digits are the same.";
+    case SCREEN_REVIEW:
+        return item >= SCREEN_ITEM_DISK ? "Space ticks: a ticked disk is copied. Disks are only "
+                                          "read, never written to."
+               : item == SCREEN_ITEM_SUBMIT
+                   ? "Copies the ticked disks. They are only read, never written to."
+                   : "Back to the questions.";
+    case SCREEN_DONE:
+        return item == SCREEN_ITEM_SUBMIT ? "What the server has already is not sent again." : "";
+    case SCREEN_LOOKING:
+    case SCREEN_SENDING:
+        break;
+    }
+    return "";
+}
+
+/* --- */
+
 static void draw_frame(const struct screen_ui *ui, const struct screen_model *model,
                        struct screen_grid *grid)
 {
@@ -105,8 +164,7 @@ static void draw_frame(const struct screen_ui *ui, const struct screen_model *mo
     if (ui->note[0])
         screen_grid_putf(grid, foot + 3, 2, SCREEN_BOLD, "! %s", ui->note);
     else
-        screen_grid_wrap(grid, foot + 3, 2, grid->columns - 4, 2, SCREEN_PLAIN,
-                         screen_help(ui, model));
+        screen_grid_wrap(grid, foot + 3, 2, grid->columns - 4, 2, SCREEN_PLAIN, help(ui, model));
     screen_grid_bar(grid, grid->rows - 1, SCREEN_REVERSE);
     screen_grid_put(grid, grid->rows - 1, 1, SCREEN_REVERSE, keys(model));
 }
@@ -184,61 +242,4 @@ void screen_ui_draw(struct screen_ui *ui, const struct screen_model *model,
     draw_page(ui, model, grid); /* may say on the rule below it that there is more */
     if (ui->asking != SCREEN_NOTHING)
         draw_question(ui, model, grid);
-}
-
-/* --- help --- */
-
-static const char *form_help(const struct screen_ui *ui, int item)
-{
-    static const char *const texts[] = {
-        [SCREEN_ITEM_SERVER] = "The name or address of the computer on which 'rehost serve' runs. "
-                               "The port is 7443 unless you add :PORT.",
-        [SCREEN_ITEM_NAME] = "What the copy is called. Leave it empty and the server takes the "
-                             "name that it finds.",
-        [SCREEN_ITEM_TOKEN] = "The 26 characters that 'rehost serve' or 'rehost token' printed. "
-                              "Without one, somebody approves this machine on the server.",
-        [SCREEN_ITEM_CARD] = "Empty: whichever has a cable. Or eno1, a MAC, eno1.42 (a VLAN), "
-                             "bond0:eno1+eno2:802.3ad.",
-        [SCREEN_ITEM_ADDRESS] = "This machine's address while it is copied, with the length of the "
-                                "network: 192.0.2.5/24.",
-        [SCREEN_ITEM_GATEWAY] = "The router on the way to the server; empty when the server is in "
-                                "the same network.",
-        [SCREEN_ITEM_DNS] = "The name server's address; empty when the server above is given as "
-                            "an address.",
-        [SCREEN_ITEM_SUBMIT] = "Asks the server for its key. Nothing of this machine is sent yet.",
-    };
-    if (item == SCREEN_ITEM_NETWORK)
-        return ui->net == SCREEN_NET_HAND
-                   ? "Space changes it. You type the address below."
-                   : "Space changes it: by DHCP on every card with a cable, or an address by hand.";
-    return item >= 0 && (size_t)item < ARRAY_LENGTH(texts) && texts[item] ? texts[item] : "";
-}
-
-const char *screen_help(const struct screen_ui *ui, const struct screen_model *model)
-{
-    int item = screen_ui_focus(ui, model);
-    if (item == SCREEN_ITEM_POWER_OFF)
-        return "Asks first. Nothing on this machine's disks has been or will be changed.";
-    if (item == SCREEN_ITEM_SHELL)
-        return "A shell on this console; 'exit' comes back here.";
-    switch (model->page) {
-    case SCREEN_FORM:
-        return form_help(ui, item);
-    case SCREEN_PIN:
-        return item == SCREEN_ITEM_BACK
-                   ? "Another key means another server, or somebody in between: do not go on."
-                   : "Only when all 64 digits are the same.";
-    case SCREEN_REVIEW:
-        return item >= SCREEN_ITEM_DISK ? "Space ticks: a ticked disk is copied. Disks are only "
-                                          "read, never written to."
-               : item == SCREEN_ITEM_SUBMIT
-                   ? "Copies the ticked disks. They are only read, never written to."
-                   : "Back to the questions.";
-    case SCREEN_DONE:
-        return item == SCREEN_ITEM_SUBMIT ? "What the server has already is not sent again." : "";
-    case SCREEN_LOOKING:
-    case SCREEN_SENDING:
-        break;
-    }
-    return "";
 }

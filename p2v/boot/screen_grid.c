@@ -69,7 +69,8 @@ void screen_grid_rule(struct screen_grid *grid, int row)
     screen_grid_bar(grid, row, SCREEN_RULE);
 }
 
-size_t screen_grid_break(const char *text, int width)
+/* How many of the text's characters (blanks behind them included) go into one row of that width. */
+static size_t break_line(const char *text, int width)
 {
     size_t length = strlen(text), limit = width < 1 ? 1 : (size_t)width, at = limit;
     if (length <= limit)
@@ -86,7 +87,7 @@ int screen_grid_wrap(struct screen_grid *grid, int row, int column, int width, i
 {
     int rows = 0;
     while (*text && rows < max_rows) {
-        size_t length = screen_grid_break(text, width);
+        size_t length = break_line(text, width);
         screen_grid_putf(grid, row + rows, column, style, "%.*s", (int)length, text);
         text += length;
         rows++;
@@ -131,7 +132,7 @@ void screen_list_wrap(struct screen_list *list, const char *first, const char *t
     int indent = (int)strlen(first);
     const char *before = first;
     do {
-        size_t length = screen_grid_break(text, list->width - indent);
+        size_t length = break_line(text, list->width - indent);
         screen_list_add(list, SCREEN_PLAIN, -1, "%*s%.*s", indent, before, (int)length, text);
         text += length;
         before = "";

@@ -44,9 +44,6 @@ void screen_grid_rule(struct screen_grid *grid, int row);
 int screen_grid_wrap(struct screen_grid *grid, int row, int column, int width, int max_rows,
                      enum screen_style style, const char *text);
 
-/* How many of the text's characters (blanks behind them included) go into one row of that width. */
-size_t screen_grid_break(const char *text, int width);
-
 /* The rows without blanks behind them, each with a newline. */
 void screen_grid_dump(const struct screen_grid *grid, struct text *out);
 

@@ -90,10 +90,6 @@ char *screen_ui_field(struct screen_ui *ui, int item, size_t *size);
 
 bool screen_disk_can_go(const struct boot_disk *disk);
 
-/* What the pages have in common. */
-const char *screen_button_label(const struct screen_model *model, int item);
-const char *screen_help(const struct screen_ui *ui, const struct screen_model *model);
-
 /* What stands between the frame's lines; `rows` from `row` on. */
 void screen_draw_looking(const struct screen_model *model, struct screen_grid *grid, int row);
 void screen_draw_form(struct screen_ui *ui, const struct screen_model *model,

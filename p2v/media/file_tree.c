@@ -107,13 +107,3 @@ const struct file_entry *file_tree_find(const struct file_tree *tree, const char
     size_t place = find_place(tree, path);
     return is_at(tree, place, path) ? &tree->entries[place] : NULL;
 }
-
-char *file_tree_take(struct file_tree *tree, const char *path, size_t *length)
-{
-    size_t place = find_place(tree, path);
-    if (!is_at(tree, place, path))
-        return NULL;
-    *length = tree->entries[place].length;
-    tree->entries[place].length = 0;
-    return take_ptr(&tree->entries[place].data);
-}

@@ -38,7 +38,4 @@ void file_tree_add_folder(struct file_tree *tree, const char *path);
 /* NULL when it is not there; valid until something is added. */
 const struct file_entry *file_tree_find(const struct file_tree *tree, const char *path);
 
-/* Takes an entry's data out; the entry is left empty. */
-char *file_tree_take(struct file_tree *tree, const char *path, size_t *length);
-
 #endif

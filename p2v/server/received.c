@@ -35,11 +35,6 @@ void received_fini(struct received *received)
 
 /* --- writing --- */
 
-void received_digest_text(const struct received_disk *disk, char text[2 * WIRE_DIGEST_SIZE + 1])
-{
-    bytes_format_hex(disk->digest, WIRE_DIGEST_SIZE, text);
-}
-
 /* As it is: the wire has checked it, and escaping would not be undone by reading. */
 static json_t *plain_text(const char *text)
 {
@@ -60,7 +55,7 @@ static json_t *disk_json(const struct received_disk *disk)
     json_set_bytes(json, "had_bytes", disk->had_bytes);
     json_set_bytes(json, "copied_bytes", disk->copied_bytes);
     json_set_bytes(json, "unreadable_bytes", disk->unreadable_bytes);
-    received_digest_text(disk, digest);
+    bytes_format_hex(disk->digest, WIRE_DIGEST_SIZE, digest);
     json_set_text(json, "digest", digest);
     return json;
 }

@@ -40,9 +40,6 @@ void received_fini(struct received *received);
 
 const char *received_consistency_name(enum wire_consistency consistency); /* "at rest", … */
 
-/* The digest in lower-case hexadecimal. */
-void received_digest_text(const struct received_disk *disk, char text[2 * WIRE_DIGEST_SIZE + 1]);
-
 /* Everything but the agent's report, as the report's "transfer". A new reference. */
 json_t *received_json(const struct received *received);
 
