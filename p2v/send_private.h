@@ -128,7 +128,6 @@ void send_show_result(struct send *send, int exit_code); /* to who watches */
 char *send_report(void *context); /* sender_options.report */
 json_t *send_result_json(struct send *send);
 bool send_has_warnings(const struct send *send);
-const char *send_consistency_name(enum wire_consistency consistency);
 
 /* --- send_identity.c --- */
 

@@ -15,19 +15,6 @@
 #define MAX_RANGES 100u
 #define MAX_TOLD 10u
 
-const char *send_consistency_name(enum wire_consistency consistency)
-{
-    switch (consistency) {
-    case WIRE_AT_REST:
-        return "at rest";
-    case WIRE_FROZEN:
-        return "frozen";
-    case WIRE_NOT_CONSISTENT:
-        return "not consistent";
-    }
-    return "?";
-}
-
 static void set_time(json_t *json, const char *key, int64_t seconds)
 {
     char text[32];
@@ -140,7 +127,7 @@ char *send_report(void *context)
     size_t i;
     json_t *disk;
     AUTO_JSON json = common_json(send);
-    json_set_text(json, "consistency", send_consistency_name(send->result.consistency));
+    json_set_text(json, "consistency", wire_consistency_name(send->result.consistency));
     char *text = format_within_limit(json);
     if (text)
         return text;
@@ -164,7 +151,7 @@ json_t *send_result_json(struct send *send)
     json_t *json = common_json(send);
     json_set_text(json, "machine", result->machine);
     json_set_bool(json, "is_received", result->is_received);
-    json_set_text(json, "consistency", send_consistency_name(send->result.consistency));
+    json_set_text(json, "consistency", wire_consistency_name(send->result.consistency));
     json_object_set_new(json, "result", result->has_result ? json_text(result->text) : json_null());
     json_object_set_new(json, "exit_code",
                         result->has_result ? json_integer(result->exit_code) : json_null());

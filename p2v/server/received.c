@@ -15,18 +15,6 @@
 
 #define RECEIVED_VERSION 1
 
-static const char *const consistency_names[] = {
-    [WIRE_AT_REST] = "at rest",
-    [WIRE_FROZEN] = "frozen",
-    [WIRE_NOT_CONSISTENT] = "not consistent",
-};
-
-const char *received_consistency_name(enum wire_consistency consistency)
-{
-    return (size_t)consistency < ARRAY_LENGTH(consistency_names) ? consistency_names[consistency]
-                                                                 : "unknown";
-}
-
 void received_fini(struct received *received)
 {
     json_decref(received->agent_report);
@@ -65,7 +53,7 @@ json_t *received_json(const struct received *received)
     json_t *json = json_object();
     json_t *disks = json_array();
     json_set_text(json, "machine", received->machine);
-    json_set_text(json, "consistency", received_consistency_name(received->consistency));
+    json_set_text(json, "consistency", wire_consistency_name(received->consistency));
     json_set_bool(json, "has_warnings", received->has_warnings);
     json_set_bytes(json, "wire_bytes", received->wire_bytes);
     json_object_set_new(json, "seconds", json_seconds(received->seconds));
@@ -176,9 +164,9 @@ static int read_consistency(const json_t *json, enum wire_consistency *consisten
     char name[16];
     if (read_text(json, "consistency", name, sizeof(name), err) != 0)
         return -1;
-    for (size_t i = 0; i < ARRAY_LENGTH(consistency_names); i++) {
+    for (int i = WIRE_AT_REST; i <= WIRE_NOT_CONSISTENT; i++) {
         *consistency = (enum wire_consistency)i;
-        if (strcmp(name, consistency_names[i]) == 0)
+        if (strcmp(name, wire_consistency_name(*consistency)) == 0)
             return 0;
     }
     return error_set(err, 0, "consistency: '%s' is none", name);

@@ -38,8 +38,6 @@ struct received {
 };
 void received_fini(struct received *received);
 
-const char *received_consistency_name(enum wire_consistency consistency); /* "at rest", … */
-
 /* Everything but the agent's report, as the report's "transfer". A new reference. */
 json_t *received_json(const struct received *received);
 

@@ -56,6 +56,19 @@ const char *wire_type_name(enum wire_type type)
     return found ? found->name : "?";
 }
 
+const char *wire_consistency_name(enum wire_consistency consistency)
+{
+    switch (consistency) {
+    case WIRE_AT_REST:
+        return "at rest";
+    case WIRE_FROZEN:
+        return "frozen";
+    case WIRE_NOT_CONSISTENT:
+        return "not consistent";
+    }
+    return "?";
+}
+
 bool wire_type_is_from_agent(enum wire_type type)
 {
     const struct frame_type *found = find_type(type);

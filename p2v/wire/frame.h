@@ -106,6 +106,7 @@ int wire_header_decode(const uint8_t bytes[WIRE_HEADER_SIZE], struct wire_header
                        struct error *err);
 void wire_header_encode(const struct wire_header *header, uint8_t bytes[WIRE_HEADER_SIZE]);
 const char *wire_type_name(enum wire_type type); /* "OFFER"; "?" for what is none */
+const char *wire_consistency_name(enum wire_consistency consistency); /* "at rest"; "?" as well */
 bool wire_type_is_from_agent(enum wire_type type);
 bool wire_type_is_from_server(enum wire_type type); /* PING, PONG and ERROR are from both */
 
