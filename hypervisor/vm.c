@@ -209,8 +209,8 @@ struct vm *vm_new(const struct vm_options *options, struct error *err)
     bus_init(&vm->memory_bus);
     pthread_mutex_init(&vm->failure_lock, NULL);
     throttle_init(&vm->disk_throttle, &(struct throttle_rates){0}, vm_now_ns());
-    throttle_init(&vm->receive_throttle, &(struct throttle_rates){0}, vm_now_ns());
-    throttle_init(&vm->transmit_throttle, &(struct throttle_rates){0}, vm_now_ns());
+    for (size_t i = 0; i < 2 * PCI_SLOTS; i++)
+        throttle_init(&vm->throttles[i / 2][i % 2], &(struct throttle_rates){0}, vm_now_ns());
     if (make(vm, err) == 0)
         return vm;
     vm_free(vm);
@@ -230,8 +230,8 @@ void vm_free(struct vm *vm)
     own_close(&vm->request_fd);
     own_close(&vm->statm_fd);
     throttle_fini(&vm->disk_throttle);
-    throttle_fini(&vm->receive_throttle);
-    throttle_fini(&vm->transmit_throttle);
+    for (size_t i = 0; i < 2 * PCI_SLOTS; i++)
+        throttle_fini(&vm->throttles[i / 2][i % 2]);
     pthread_mutex_destroy(&vm->failure_lock);
     bus_fini(&vm->ports);
     bus_fini(&vm->memory_bus);
@@ -350,8 +350,8 @@ void vm_set_limits(struct vm *vm, const struct guest_limits *limits)
                                   limits->disk_operations_per_second};
     struct throttle_rates net = {.bytes_per_second = limits->net_bytes_per_second};
     throttle_set(&vm->disk_throttle, &disk, vm_now_ns());
-    throttle_set(&vm->receive_throttle, &net, vm_now_ns());
-    throttle_set(&vm->transmit_throttle, &net, vm_now_ns());
+    for (size_t i = 0; i < 2 * PCI_SLOTS; i++)
+        throttle_set(&vm->throttles[i / 2][i % 2], &net, vm_now_ns());
     vcpus_set_limit(vm->vcpus, limits->cpu_percent);
 }
 

@@ -119,6 +119,8 @@ static int make_disk(struct vm *vm, const struct guest_disk *disk, struct error 
 static int make_disks(struct vm *vm, struct error *err)
 {
     const struct guest *guest = vm->options.guest;
+    if (guest->disk_count >= PCI_SLOTS)
+        return error_set(err, 0, "%zu disks are more than there are slots", guest->disk_count);
     for (size_t i = 0; i < guest->disk_count; i++) {
         if (guest->disks[i].bus != GUEST_BUS_VIRTIO_BLK)
             log_warning(vm->options.log, "%s: is offered as virtio-blk, not as %s",
@@ -152,8 +154,8 @@ static const char *network_of(struct vm *vm, const struct guest_nic *nic)
 
 static int make_nic(struct vm *vm, const struct guest_nic *nic, struct error *err)
 {
-    struct virtio_net_options options = {.receive = &vm->receive_throttle,
-                                         .transmit = &vm->transmit_throttle,
+    struct virtio_net_options options = {.receive = &vm->throttles[vm->nic_count][0],
+                                         .transmit = &vm->throttles[vm->nic_count][1],
                                          .loop = vm->loop,
                                          .log = vm->options.log};
     parse_mac(nic->mac, options.mac);
@@ -169,8 +171,15 @@ static int make_nic(struct vm *vm, const struct guest_nic *nic, struct error *er
 
 static int make_nics(struct vm *vm, struct error *err)
 {
-    for (size_t i = 0; i < vm->options.guest->nic_count; i++) {
-        if (make_nic(vm, &vm->options.guest->nics[i], err) != 0)
+    const struct guest *guest = vm->options.guest;
+    if (guest->nic_count >= PCI_SLOTS)
+        return error_set(err, 0, "%zu network cards are more than there are slots",
+                         guest->nic_count);
+    if (guest->nic_count > 1 && vm->options.network && strncmp(vm->options.network, "fd:", 3) == 0)
+        return error_set(err, 0, "one descriptor, %s, for %zu network cards", vm->options.network,
+                         guest->nic_count);
+    for (size_t i = 0; i < guest->nic_count; i++) {
+        if (make_nic(vm, &guest->nics[i], err) != 0)
             return error_wrap(err, "network card %zu", i);
     }
     return 0;

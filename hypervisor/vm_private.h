@@ -48,7 +48,8 @@ struct vm {
     struct virtio_device *disks[PCI_SLOTS], *nics[PCI_SLOTS], *balloon; /* devices behind slots */
     unsigned disk_slots[PCI_SLOTS];
     size_t disk_count, nic_count;
-    struct throttle disk_throttle, receive_throttle, transmit_throttle;
+    struct throttle disk_throttle;           /* of all together */
+    struct throttle throttles[PCI_SLOTS][2]; /* of each card: receiving, sending */
 
     int request_fd; /* eventfd: requests are there */
     struct loop_watch request_watch;
