@@ -85,16 +85,16 @@ static void write_time_down(struct rtc *rtc, int64_t when)
 {
     struct tm tm = {0};
     time_t seconds = when;
-    if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900)
-        return; /* a year that no guest can write */
+    gmtime_r(&seconds, &tm);
+    int year = (tm.tm_year + 1900 + 10000) % 10000; /* month 0 of year 0 is before that year */
     rtc->cmos[CMOS_SECONDS] = encode(rtc, tm.tm_sec);
     rtc->cmos[CMOS_MINUTES] = encode(rtc, tm.tm_min);
     rtc->cmos[CMOS_HOURS] = encode_hours(rtc, tm.tm_hour);
     rtc->cmos[CMOS_WEEKDAY] = encode(rtc, tm.tm_wday + 1);
     rtc->cmos[CMOS_DAY] = encode(rtc, tm.tm_mday);
     rtc->cmos[CMOS_MONTH] = encode(rtc, tm.tm_mon + 1);
-    rtc->cmos[CMOS_YEAR] = encode(rtc, tm.tm_year + 1900);
-    rtc->cmos[CMOS_CENTURY] = encode(rtc, (tm.tm_year + 1900) / 100);
+    rtc->cmos[CMOS_YEAR] = encode(rtc, year);
+    rtc->cmos[CMOS_CENTURY] = encode(rtc, year / 100);
 }
 
 /* Any bytes give some time: timegm carries what is too large. */

@@ -487,7 +487,7 @@ static int open_output(struct serial *serial, const struct console_ends *ends, s
     if (serial->ends.out < 0 || flags < 0 || fstat(ends->out, &stat) < 0)
         return error_set(err, errno, "serial console's output, descriptor %d", ends->out);
     if (!(flags & O_NONBLOCK))
-        serial->out_most = S_ISFIFO(stat.st_mode) ? PIPE_BUF : 1;
+        serial->out_most = S_ISFIFO(stat.st_mode) || S_ISSOCK(stat.st_mode) ? PIPE_BUF : 1;
     serial->out_watch.fd = serial->ends.out;
     return 0;
 }
