@@ -61,7 +61,7 @@ struct fake_server {
     enum wire_error_code refuse_disk;  /* instead of READY */
 
     pthread_mutex_t control_lock;
-    struct link *control; /* the last one */
+    struct link *control; /* the last one, while it is open */
 
     /* Seen. */
     atomic_uint sessions, finishes, controls;
@@ -189,7 +189,8 @@ static inline void fake_pass_ended(struct fake_server *server, struct fake_store
         server->forgets_at_end = false;
         server->session[0]++;
         pthread_mutex_lock(&server->control_lock);
-        link_shut(server->control);
+        if (server->control)
+            link_shut(server->control);
         pthread_mutex_unlock(&server->control_lock);
     }
     fake_send(link, &frame);
@@ -329,6 +330,15 @@ static inline void fake_set_control(struct fake_server *server, struct link *lin
     pthread_mutex_unlock(&server->control_lock);
 }
 
+/* Before it is closed: nobody shuts it any more. */
+static inline void fake_drop_control(struct fake_server *server, struct link *link)
+{
+    pthread_mutex_lock(&server->control_lock);
+    if (server->control == link)
+        server->control = NULL;
+    pthread_mutex_unlock(&server->control_lock);
+}
+
 static inline void *fake_connection_thread(void *argument)
 {
     struct fake_connection *connection = argument;
@@ -337,6 +347,7 @@ static inline void *fake_connection_thread(void *argument)
         if (hello.role == WIRE_CONTROL) {
             fake_set_control(connection->server, connection->link);
             fake_control_connection(connection->server, connection->link);
+            fake_drop_control(connection->server, connection->link);
         } else {
             fake_disk_connection(connection->server, connection->link);
         }
