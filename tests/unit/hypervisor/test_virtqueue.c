@@ -232,6 +232,25 @@ static void indices_wrap_at_65536(void **state)
     end(&f);
 }
 
+static void several_chains_are_shown_at_once(void **state)
+{
+    static const struct virtqueue_done done[] = {{2, 10}, {0, 20}, {3, 30}};
+    struct fixture f;
+    uint32_t head, written;
+    (void)state;
+    begin(&f, 4, 0);
+    for (unsigned round = 0; round < 3; round++) { /* the second lies across the ring's end */
+        virtqueue_push_all(&f.queue, done, 3);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_true(driver_ring_take(&f.ring, &head, &written));
+            assert_int_equal(head, done[i].head);
+            assert_int_equal(written, done[i].written);
+        }
+        assert_false(driver_ring_take(&f.ring, &head, &written));
+    }
+    end(&f);
+}
+
 /* --- bad chains ---------------------------------------------------------------------------- */
 
 static void expect_broken(struct fixture *f, const char *what)
@@ -678,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_chain_may_be_as_long_as_the_queue),
         cmocka_unit_test(unpop_gives_the_same_chain_again),
         cmocka_unit_test(indices_wrap_at_65536),
+        cmocka_unit_test(several_chains_are_shown_at_once),
         cmocka_unit_test(a_descriptor_beyond_memory_breaks_the_queue),
         cmocka_unit_test(a_descriptor_that_wraps_breaks_the_queue),
         cmocka_unit_test(a_descriptor_across_two_regions_breaks_the_queue),
