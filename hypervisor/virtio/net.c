@@ -54,12 +54,17 @@ static struct net *net_of(struct virtio_device *device)
     return (struct net *)device;
 }
 
-static void link_down(struct net *net, const struct error *err)
+static void note_link_down(struct net *net, const struct error *err)
 {
     const uint8_t *mac = net->mac;
     log_warning(net->log, "network card %02x:%02x:%02x:%02x:%02x:%02x: its link is down: %s",
                 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], err->text);
     net->is_link_up = net->wants_frames = net->is_send_blocked = false;
+}
+
+static void link_down(struct net *net, const struct error *err)
+{
+    note_link_down(net, err);
     virtio_worker_again(&net->worker, TX); /* what waits to be sent is dropped */
     net->device.transport->config_changed(net->device.plug);
 }
@@ -318,14 +323,16 @@ static void net_read_config(struct virtio_device *device, uint32_t offset, void 
                length < sizeof(config) - offset ? length : sizeof(config) - offset);
 }
 
+/* The driver looks at the link after this: what is found here needs no interrupt. */
 static int net_start(struct virtio_device *device, struct error *err)
 {
     struct net *net = net_of(device);
     struct net_backend *backend = net->backend;
+    struct error gone = {0};
     net->wants_frames = net->is_send_blocked = net->has_buffer = net->is_spreading = false;
     if (net->is_link_up && backend->set_offload &&
-        backend->set_offload(backend, device->features, err) != 0)
-        return -1;
+        backend->set_offload(backend, device->features, &gone) != 0)
+        note_link_down(net, &gone);
     return virtio_worker_start(&net->worker, err);
 }
 
