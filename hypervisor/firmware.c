@@ -134,10 +134,27 @@ static int add_boot_order(struct fwcfg *fwcfg, const struct firmware_options *op
     return fwcfg_add_file(fwcfg, "bootorder", order.data, order.length + 1, err);
 }
 
+static int add_tables(struct fwcfg *fwcfg, const struct acpi_tables *tables, struct error *err)
+{
+    if (fwcfg_add_file(fwcfg, "etc/acpi/tables", tables->tables.data, tables->tables.length, err) ||
+        fwcfg_add_file(fwcfg, "etc/acpi/rsdp", tables->rsdp.data, tables->rsdp.length, err))
+        return -1;
+    return fwcfg_add_file(fwcfg, "etc/table-loader", tables->loader.data, tables->loader.length,
+                          err);
+}
+
+static int add_acpi(struct fwcfg *fwcfg, const struct firmware_options *options, struct error *err)
+{
+    AUTO(acpi_tables) tables = {.rsdp = {0}};
+    const struct acpi_options acpi = {.cpus = options->cpus, .has_pvpanic = true};
+    return acpi_make(&tables, &acpi, err) < 0 ? -1 : add_tables(fwcfg, &tables, err);
+}
+
 int firmware_configure(struct fwcfg *fwcfg, const struct firmware_options *options,
                        struct error *err)
 {
     if (add_keys(fwcfg, options, err) < 0 || add_memory_map(fwcfg, options, err) < 0 ||
+        add_acpi(fwcfg, options, err) < 0 ||
         add_number(fwcfg, "etc/sercon-port", LAYOUT_PORT_SERIAL, err) < 0 ||
         add_number(fwcfg, "etc/show-boot-menu", 0, err) < 0 ||
         add_number(fwcfg, "etc/boot-fail-wait", WAIT_FOR_EVER, err) < 0)
