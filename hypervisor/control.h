@@ -27,7 +27,7 @@ struct control;
  * A socket that nobody listens on any more is replaced; one that somebody does is EBUSY.
  */
 struct control *control_new(const char *path, struct log *log, struct error *err);
-void control_free(struct control *control); /* NULL-safe; removes the socket where it may */
+void control_free(struct control *control); /* NULL-safe; after the machine was freed */
 
 /*
  * The console for vm_options when it is nobody's terminal: what clients type, and where the guest's
@@ -35,7 +35,14 @@ void control_free(struct control *control); /* NULL-safe; removes the socket whe
  */
 struct console_ends control_console(struct control *control);
 
-/* The machine is there; serves from when its loop runs. */
-int control_start(struct control *control, struct vm *vm, struct error *err);
+/* The machine is there, with these limits; serves from when its loop runs. */
+int control_start(struct control *control, struct vm *vm, const struct guest_limits *limits,
+                  struct error *err);
+
+/*
+ * Closes the clients; before the machine is freed. NULL-safe. The socket's name stays: from inside
+ * the sandbox nothing can be removed. Who started the machine does that.
+ */
+void control_stop(struct control *control);
 
 #endif
