@@ -281,6 +281,71 @@ static void a_window_to_nowhere_does_nothing(void **state)
     end(&f);
 }
 
+/* --- two CPUs and a worker at once --------------------------------------------------------- */
+
+struct other_cpu {
+    struct fixture *f;
+    pthread_t thread;
+    atomic_bool is_over;
+};
+
+/* Moves BARs, masks and unmasks, and reads, without regard to what the first one does. */
+static void *disturb(void *context)
+{
+    struct other_cpu *cpu = context;
+    struct host_fixture *host = &cpu->f->host;
+    unsigned msix = host_find_capability(host, SLOT, PCI_CAP_ID_MSIX, 0);
+
+    for (unsigned i = 0; !cpu->is_over; i++) {
+        host_config_write(host, SLOT, PCI_BASE_ADDRESS_4, 4, BAR_AT + (i & 1) * 0x8000);
+        host_config_write(host, SLOT, msix + PCI_MSIX_FLAGS, 2, (i & 6) << 13);
+        bus_write(&host->memory_bus, TABLE_AT + 16 * (i % 3) + 12, 4, i >> 2 & 1);
+        bus_read(&host->memory_bus, ISR_AT, 1);
+        bus_read(&host->memory_bus, CONFIG_AT, 4);
+        bus_write(&host->memory_bus, NOTIFY_AT, 2, 0);
+        host_config_write(host, SLOT, PCI_BASE_ADDRESS_4, 4, BAR_AT);
+    }
+    return NULL;
+}
+
+static void start_again(struct fixture *f)
+{
+    accept_features(f, VERSION_1);
+    set_status(f, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    set(f, VIRTIO_PCI_COMMON_MSIX, 2, 0);
+    set_queue(f, 0, &f->rings[0].setup);
+    set(f, VIRTIO_PCI_COMMON_Q_MSIX, 2, 1);
+    set_status(f, READY);
+}
+
+static void a_second_cpu_may_do_what_it_likes_meanwhile(void **state)
+{
+    struct fixture f;
+    (void)state;
+    begin(&f);
+    uint64_t buffer = driver_ram_take(&f.host.ram, 4 * QUEUE_SIZE, 4);
+    offer_all(&f, buffer);
+    f.fake->has_worker = true;
+    struct other_cpu cpu = {.f = &f};
+    assert_int_equal(pthread_create(&cpu.thread, NULL, disturb, &cpu), 0);
+    for (int i = 0; i < 200; i++) {
+        unsigned done = f.fake->done;
+        start_again(&f); /* in vain while the BAR is elsewhere */
+        for (int wait = 0; wait < 5 && f.fake->done == done; wait++)
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+        set_status(&f, 0);
+    }
+    cpu.is_over = true;
+    pthread_join(cpu.thread, NULL);
+    map_bars(&f);
+    set_status(&f, 0);
+    assert_int_equal(f.fake->starts, f.fake->stops);
+    assert_true(f.fake->starts > 0 && f.fake->done > 0);
+    drive(&f); /* and it still works */
+    assert_int_equal(status(&f), READY);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +362,7 @@ int main(void)
         cmocka_unit_test(doorbells_go_where_the_bar_goes),
         cmocka_unit_test(registers_are_reached_through_the_window),
         cmocka_unit_test(a_window_to_nowhere_does_nothing),
+        cmocka_unit_test(a_second_cpu_may_do_what_it_likes_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
