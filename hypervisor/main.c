@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/own.h"
 #include "base/text.h"
+#include "hypervisor/control.h"
 #include "hypervisor/sandbox.h"
 #include "hypervisor/terminal.h"
 #include "hypervisor/vm.h"
@@ -28,11 +29,11 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 struct settings {
-    const char *definition;
+    const char *definition, *control;
     struct vm_options vm;
     uint64_t memory_bytes;
     unsigned cpus;
-    bool allow_outside, is_snapshot, is_verbose, wants_help, wants_version;
+    bool allow_outside, is_snapshot, is_detached, is_verbose, wants_help, wants_version;
 };
 
 /* --- options ------------------------------------------------------------------------------------
@@ -54,6 +55,8 @@ static const struct row {
     {{"bios", required_argument, NULL, 'b'}, " FILE", "instead of the system's SeaBIOS"},
     {{"nested", no_argument, NULL, 'N'}, "", "the guest may run virtual machines itself"},
     {{"allow-outside", no_argument, NULL, 'o'}, "", "disks may lie outside of its folder"},
+    {{"control", required_argument, NULL, 'C'}, " PATH", "make a socket that rules the machine"},
+    {{"detached", no_argument, NULL, 'D'}, "", "the console is that socket's"},
     {{"test-exit", no_argument, NULL, 't'}, "", "the guest may end with a status (port 0xf4)"},
     {{"verbose", no_argument, NULL, 'v'}, "", "-v: say on stderr what happens"},
     {{"help", no_argument, NULL, 'h'}, "", "show this"},
@@ -130,6 +133,12 @@ static int set_option(struct settings *settings, int letter, const char *argumen
     case 'o':
         settings->allow_outside = true;
         return 0;
+    case 'C':
+        settings->control = argument;
+        return 0;
+    case 'D':
+        settings->is_detached = true;
+        return 0;
     case 't':
         vm->has_test_exit = true;
         return 0;
@@ -155,6 +164,8 @@ static int check_settings(const struct settings *settings, struct error *err)
         return error_set(err, 0, "--initrd and --append belong to --kernel");
     if (settings->vm.kernel && settings->vm.firmware)
         return error_set(err, 0, "--kernel and --bios exclude each other");
+    if (settings->is_detached && !settings->control)
+        return error_set(err, 0, "--detached needs --control");
     if (!settings->definition && !settings->vm.kernel && !settings->vm.firmware)
         return error_set(err, 0, "name a machine's definition, guest.json");
     return 0;
@@ -300,14 +311,50 @@ static int exit_status(const struct vm_result *result)
     return EXIT_FAILED;
 }
 
-static int run_machine(struct vm *vm, struct terminal *terminal, struct error *err)
+/* What a machine has beside itself; the pointers are owned. */
+struct machine {
+    struct control *control;
+    struct vm *vm;
+    struct terminal terminal;
+};
+
+static void machine_fini(struct machine *machine)
+{
+    control_stop(machine->control);
+    vm_free(machine->vm);
+    control_free(machine->control);
+    terminal_close(&machine->terminal);
+}
+
+static int make_machine(struct machine *machine, struct settings *settings, struct error *err)
+{
+    struct vm_options *vm = &settings->vm;
+    if (settings->control) {
+        machine->control = control_new(settings->control, vm->log, err);
+        if (!machine->control)
+            return -1;
+    }
+    if (settings->is_detached)
+        vm->console = control_console(machine->control);
+    else if (terminal_open(&machine->terminal, err) == 0)
+        vm->console = (struct console_ends){.in = machine->terminal.in, .out = STDOUT_FILENO};
+    else
+        return -1;
+    machine->vm = vm_new(vm, err);
+    if (!machine->vm)
+        return -1;
+    return machine->control ? control_start(machine->control, machine->vm, &vm->guest->limits, err)
+                            : 0;
+}
+
+static int run_machine(struct machine *machine, struct error *err)
 {
     struct vm_result result;
-    handle_signals(vm);
     int status = -1;
-    if (terminal_start(terminal, vm_loop(vm), on_quit, vm, err) == 0 &&
+    handle_signals(machine->vm);
+    if (terminal_start(&machine->terminal, vm_loop(machine->vm), on_quit, machine->vm, err) == 0 &&
         sandbox_close(SANDBOX_UID, SANDBOX_GID, err) == 0 &&
-        sandbox_enter(SANDBOX_LOOP, err) == 0 && vm_run(vm, &result, err) == 0)
+        sandbox_enter(SANDBOX_LOOP, err) == 0 && vm_run(machine->vm, &result, err) == 0)
         status = exit_status(&result);
     signalled_vm = NULL;
     return status;
@@ -316,26 +363,20 @@ static int run_machine(struct vm *vm, struct terminal *terminal, struct error *e
 static int run(struct settings *settings, struct error *err)
 {
     static struct log log = {emit};
-    struct source source = {0};
-    struct terminal terminal = {.in = -1, .feed = -1};
+    AUTO(source) source = {0};
     AUTO_PTR(guest) guest = read_guest(settings, &source, err);
+    AUTO(machine) machine = {.terminal = {.in = -1, .feed = -1}};
     const char *temporary = getenv("TMPDIR");
-    int status = -1;
     settings->vm.guest = guest;
     settings->vm.folder = source.folder;
     settings->vm.log = &log;
     is_verbose = settings->is_verbose;
     if (settings->is_snapshot)
         settings->vm.snapshot_folder = temporary && temporary[0] ? temporary : "/var/tmp";
-    if (guest && change_guest(settings, guest, err) == 0 && terminal_open(&terminal, err) == 0) {
-        settings->vm.console = (struct console_ends){.in = terminal.in, .out = STDOUT_FILENO};
-        struct vm *vm = vm_new(&settings->vm, err);
-        status = vm ? run_machine(vm, &terminal, err) : -1;
-        vm_free(vm);
-    }
-    terminal_close(&terminal);
-    source_fini(&source);
-    return status;
+    if (!guest || change_guest(settings, guest, err) != 0 ||
+        make_machine(&machine, settings, err) != 0)
+        return -1;
+    return run_machine(&machine, err);
 }
 
 int main(int argc, char *argv[])
