@@ -60,27 +60,13 @@ static const int io_calls[] = {
 };
 
 static const int loop_calls[] = {
-    SCMP_SYS(epoll_wait),
-    SCMP_SYS(epoll_pwait),
-    SCMP_SYS(epoll_ctl),
-    SCMP_SYS(timerfd_settime),
-    SCMP_SYS(readv),
-    SCMP_SYS(writev),
-    SCMP_SYS(recvfrom),
-    SCMP_SYS(recvmsg),
-    SCMP_SYS(sendto),
-    SCMP_SYS(sendmsg),
-    SCMP_SYS(accept4), /* of the control socket, which listens already */
-    SCMP_SYS(shutdown),
-    SCMP_SYS(fcntl),
-    SCMP_SYS(close),
+    SCMP_SYS(epoll_wait),      SCMP_SYS(epoll_pwait),  SCMP_SYS(epoll_ctl),
+    SCMP_SYS(timerfd_settime), SCMP_SYS(readv),        SCMP_SYS(writev),
+    SCMP_SYS(recvfrom),        SCMP_SYS(recvmsg),      SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),         SCMP_SYS(accept4), /* of the control socket, which listens already */
+    SCMP_SYS(shutdown),        SCMP_SYS(fcntl),        SCMP_SYS(close),
     SCMP_SYS(pread64), /* what the machine uses: a file of /proc that is open */
-    SCMP_SYS(fsync),
-    SCMP_SYS(rt_sigaction),
-    /* the end of a child: passt */
-    SCMP_SYS(pidfd_open),
-    SCMP_SYS(kill),
-    SCMP_SYS(wait4),
+    SCMP_SYS(fsync),           SCMP_SYS(rt_sigaction),
 };
 
 /* What both the machine's start and reset and its devices' registers lead to. */
