@@ -69,16 +69,13 @@ static const int loop_calls[] = {
     SCMP_SYS(fsync),           SCMP_SYS(rt_sigaction),
 };
 
-/* What both the machine's start and reset and its devices' registers lead to. */
+/* What running, a reset, an interrupt and a device's registers lead to. */
 static const unsigned machine_ioctls[] = {
-    KVM_RUN,           KVM_IRQ_LINE,    KVM_SIGNAL_MSI,      KVM_IOEVENTFD,
-    KVM_IRQFD,         KVM_GET_REGS,    KVM_SET_REGS,        KVM_GET_SREGS,
-    KVM_SET_SREGS,     KVM_SET_FPU,     KVM_GET_MSRS,        KVM_SET_MSRS,
-    KVM_GET_LAPIC,     KVM_SET_LAPIC,   KVM_SET_MP_STATE,    KVM_GET_MP_STATE,
-    KVM_SET_XSAVE,     KVM_SET_XCRS,    KVM_SET_VCPU_EVENTS, KVM_GET_VCPU_EVENTS,
-    KVM_SET_DEBUGREGS, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP,     KVM_SET_PIT2,
-    KVM_GET_CLOCK,     KVM_SET_CLOCK,   KVM_KVMCLOCK_CTRL,   KVM_SET_GSI_ROUTING,
-    TUNSETOFFLOAD,     TUNSETVNETHDRSZ,
+    KVM_RUN,           KVM_IRQ_LINE,  KVM_SIGNAL_MSI, KVM_IOEVENTFD,
+    KVM_SET_IRQCHIP,   KVM_SET_PIT2,  KVM_GET_REGS,   KVM_SET_REGS,
+    KVM_GET_SREGS,     KVM_SET_SREGS, KVM_SET_FPU,    KVM_SET_XCRS,
+    KVM_SET_DEBUGREGS, KVM_SET_LAPIC, KVM_SET_MSRS,   KVM_SET_VCPU_EVENTS,
+    KVM_SET_MP_STATE,  TUNSETOFFLOAD,
 };
 
 static const unsigned io_ioctls[] = {KVM_SIGNAL_MSI, KVM_IRQ_LINE};
