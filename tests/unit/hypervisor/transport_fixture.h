@@ -58,6 +58,7 @@ static inline void fake_read_config(struct virtio_device *device, uint32_t offse
                                     uint32_t length)
 {
     struct fake *fake = (struct fake *)device;
+    assert_true(offset <= 256 && length <= 256 - offset);
     for (uint32_t i = 0; i < length; i++)
         ((uint8_t *)to)[i] = offset + i < sizeof(fake->config) ? fake->config[offset + i] : 0;
 }
@@ -66,6 +67,7 @@ static inline void fake_write_config(struct virtio_device *device, uint32_t offs
                                      const void *from, uint32_t length)
 {
     struct fake *fake = (struct fake *)device;
+    assert_true(offset <= 256 && length <= 256 - offset);
     for (uint32_t i = 0; i < length && offset + i < sizeof(fake->config); i++)
         fake->config[offset + i] = ((const uint8_t *)from)[i];
 }
