@@ -13,28 +13,11 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failed=0 passed=0
+# shellcheck source=tests/lib/checks.sh
+. "$here/tests/lib/checks.sh"
 
-fail() { echo "FAIL: $*"; failed=$((failed + 1)); }
-
-# status WANTED COMMAND...: runs rehost, output in out and err; complains of another exit code.
-status() {
-    local wanted=$1 got=0
-    shift
-    "$rehost" "$@" >out 2>err </dev/null || got=$?
-    if [ $got -eq "$wanted" ]; then passed=$((passed + 1)); return 0; fi
-    fail "rehost $*: exit code $got, not $wanted"
-    sed 's/^/    | /' out err
-    return 1
-}
-says() { # FILE PATTERN
-    if grep -qE -- "$2" "$1"; then passed=$((passed + 1)); else fail "no '$2' in:" "$(cat "$1")"; fi
-}
 is_json() { # FILE
     if python3 -m json.tool <"$1" >/dev/null; then passed=$((passed + 1)); else fail "no JSON: $(cat "$1")"; fi
-}
-same() { # WHAT A B
-    if [ "$2" = "$3" ]; then passed=$((passed + 1)); else fail "$1: '$2' is not '$3'"; fi
 }
 
 # --- usage ---------------------------------------------------------------------------------------

@@ -13,34 +13,23 @@ done
 make -s build/tools/freezetool || exit 1
 tool=$PWD/build/tools/freezetool
 work=$(mktemp -d)
-loop='' failed=0 passed=0
+# shellcheck source=tests/lib/checks.sh
+. tests/lib/checks.sh
+# shellcheck source=tests/lib/loops.sh
+. tests/lib/loops.sh
 cleanup() {
     exec 3>&- 2>/dev/null
     umount "$work/efi" "$work/root" 2>/dev/null
-    if [ -n "$loop" ]; then
-        partx -d "$loop" 2>/dev/null
-        losetup -d "$loop"
-    fi
+    loop_drop
     rm -rf "$work"
 }
 trap cleanup EXIT
-
-fail() { echo "FAIL: $*"; failed=$((failed + 1)); }
-check() { # WHAT COMMAND...
-    local what=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); else fail "$what"; fi
-}
-says() { grep -qE -- "$2" "$1" || { fail "no '$2' in: $(cat "$1")"; return; }; passed=$((passed + 1)); }
 
 # --- a disk of two partitions, both mounted ------------------------------------------------------
 
 truncate -s 256M "$work/disk"
 printf 'label: gpt\nsize=32M, type=U\nsize=192M, type=L\n' | sfdisk -q "$work/disk" || exit 1
-loop=$(losetup -P --show -f "$work/disk" 2>/dev/null) || { echo "SKIP: no loop devices"; exit 77; }
-partx -u "$loop" 2>/dev/null # where the kernel does not read tables by itself
-for _ in 1 2 3 4 5 6 7 8 9 10; do [ -b "${loop}p2" ] && break; sleep 0.1; done
-[ -b "${loop}p2" ] || { echo "SKIP: no partitions on loop devices"; exit 77; }
+loop_disk "$work/disk" 2
 mkfs.vfat "${loop}p1" >/dev/null && mkfs.ext4 -q "${loop}p2" || exit 1
 mkdir "$work/root" "$work/efi"
 mount "${loop}p2" "$work/root" || { echo "SKIP: ext4 cannot be mounted"; exit 77; }

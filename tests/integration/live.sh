@@ -13,36 +13,27 @@ for need in losetup partx mkfs.ext4 sfdisk mount e2fsck debugfs qemu-img python3
 done
 [ -x "$rehost" ] && [ -x "$agent" ] || { echo "build/rehost or build/rehost-agent is not built"; exit 1; }
 work=$(mktemp -d)
-loop='' server='' writer='' failed=0 passed=0
+# shellcheck source=tests/lib/checks.sh
+. tests/lib/checks.sh
+# shellcheck source=tests/lib/loops.sh
+. tests/lib/loops.sh
+server='' writer=''
 cleanup() {
     touch "$work/stop"
     [ -n "$server" ] && kill "$server" 2>/dev/null
     [ -n "$writer" ] && wait "$writer" 2>/dev/null
     wait 2>/dev/null
     umount "$work/root" 2>/dev/null
-    if [ -n "$loop" ]; then
-        partx -d "$loop" 2>/dev/null
-        losetup -d "$loop"
-    fi
+    loop_drop
     rm -rf "$work"
 }
 trap cleanup EXIT
-
-fail() { echo "FAIL: $*"; failed=$((failed + 1)); }
-check() { # WHAT COMMAND...
-    local what=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); else fail "$what"; fi
-}
 
 # --- the machine, and who writes on it -----------------------------------------------------------
 
 truncate -s 512M "$work/disk"
 printf 'label: gpt\nsize=480M, type=L\n' | sfdisk -q "$work/disk" || exit 1
-loop=$(losetup -P --show -f "$work/disk" 2>/dev/null) || { echo "SKIP: no loop devices"; exit 77; }
-partx -u "$loop" 2>/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10; do [ -b "${loop}p1" ] && break; sleep 0.1; done
-[ -b "${loop}p1" ] || { echo "SKIP: no partitions on loop devices"; exit 77; }
+loop_disk "$work/disk" 1
 mkfs.ext4 -q "${loop}p1" || exit 1
 mkdir "$work/root"
 mount "${loop}p1" "$work/root" || { echo "SKIP: ext4 cannot be mounted"; exit 77; }

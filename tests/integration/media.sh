@@ -15,24 +15,14 @@ cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/rehost/packages
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failed=0 passed=0
+# shellcheck source=tests/lib/checks.sh
+. "$here/tests/lib/checks.sh"
 
-fail() { echo "FAIL: $*"; failed=$((failed + 1)); }
-check() { # WHAT COMMAND...
+check() { # WHAT COMMAND..., whose output is of no concern when it does not fail
     local what=$1
     shift
     if "$@" >check.out 2>&1; then passed=$((passed + 1)); else fail "$what:" "$(head -n 5 check.out)"; fi
 }
-# status WANTED COMMAND...: runs rehost, output in out and err.
-status() {
-    local wanted=$1 got=0
-    shift
-    "$rehost" "$@" >out 2>err </dev/null || got=$?
-    if [ $got -eq "$wanted" ]; then passed=$((passed + 1)); return 0; fi
-    fail "rehost $*: exit code $got, not $wanted:" "$(cat out err)"
-    return 1
-}
-says() { check "no '$2' in $1: $(head -c 300 "$1")" grep -qE -- "$2" "$1"; } # FILE PATTERN
 
 # A copy of the agent: nothing that is built meanwhile gets in between.
 cp "$(dirname "$rehost")/rehost-agent" agent || exit 1

@@ -15,24 +15,9 @@ server=
 trap '[ -z "$server" ] || kill "$server"; wait; rm -rf "$work"' EXIT
 cd "$work" || exit 1
 export TZ=UTC
-failed=0 passed=0
+# shellcheck source=tests/lib/checks.sh
+. "$here/tests/lib/checks.sh"
 
-fail() { echo "FAIL: $*"; failed=$((failed + 1)); }
-status() { # WANTED COMMAND...: output in out and err
-    local wanted=$1 got=0
-    shift
-    "$rehost" "$@" >out 2>err </dev/null || got=$?
-    if [ $got -eq "$wanted" ]; then passed=$((passed + 1)); return 0; fi
-    fail "rehost $*: exit code $got, not $wanted"
-    sed 's/^/    | /' out err
-    return 1
-}
-says() { # FILE PATTERN
-    if grep -qE -- "$2" "$1"; then passed=$((passed + 1)); else fail "no '$2' in:" "$(cat "$1")"; fi
-}
-same() { # WHAT A B
-    if [ "$2" = "$3" ]; then passed=$((passed + 1)); else fail "$1: '$2' is not '$3'"; fi
-}
 field() { python3 -c 'import json, sys; print(eval("d" + sys.argv[1], {"d": json.load(sys.stdin)}))' "$1" <out; }
 valid='^[A-Z2-7]{26}$'
 
