@@ -95,6 +95,41 @@ wait $first || result=$?
 exec 9>&-
 [ "$result" = 130 ] || fail "SIGTERM: status $result, not 130"
 
+# On a terminal ^C is the guest's, ^] ends it, and the terminal is as it was.
+cat >on-terminal.py <<'END'
+import os, pty, select, sys, termios
+master, slave = pty.openpty()
+before = termios.tcgetattr(slave)
+child = os.fork()
+if child == 0:
+    os.setsid()
+    for fd in (0, 1, 2):
+        os.dup2(slave, fd)
+    os.execv(sys.argv[1], sys.argv[1:])
+def wait_for(text):
+    seen = b""
+    while text not in seen:
+        if not select.select([master], [], [], 20)[0]:
+            sys.exit("no %r, only %r" % (text, seen))
+        seen += os.read(master, 4096)
+wait_for(b".")
+if termios.tcgetattr(slave) == before:
+    sys.exit("the terminal is not raw")
+os.write(master, b"\x03")
+if os.waitpid(child, os.WNOHANG) != (0, 0):
+    sys.exit("^C ended it")
+os.write(master, b"\x1d")
+wait_for(b"ended by ^]")
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+if status != 130:
+    sys.exit("status %d" % status)
+if termios.tcgetattr(slave) != before:
+    sys.exit("the terminal was not restored")
+END
+firmware waiting
+python3 on-terminal.py "$vm" --bios waiting.rom --memory 64M >log 2>&1 ||
+    fail "on a terminal: $(cat log)"
+
 "$vm" >/dev/null 2>&1 && fail 'no definition was no error'
 result=0
 "$vm" --memory lots raw.json >/dev/null 2>log || result=$?
