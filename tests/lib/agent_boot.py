@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine  # noqa: E402
 import server_test  # noqa: E402
-from sending import AGENT, REHOST, check, load, read, run, say, token_file  # noqa: E402,F401
+from sending import AGENT, REHOST, check, load, read, run, say  # noqa: E402
 
 CACHE = os.environ.get("REHOST_CACHE", "/var/cache/rehost")
 PACKAGES = os.path.join(CACHE, "packages")

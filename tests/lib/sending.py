@@ -19,7 +19,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bad_input  # noqa: E402
-from server_test import (AGENT, REHOST, ROOT, SKIP, Failure, check, load,  # noqa: E402,F401
+from server_test import (AGENT, REHOST, ROOT, Failure, check, load,  # noqa: E402,F401
                          missing, partitions, run, say, skip_if)
 
 MIB = 1 << 20
