@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PORT_DATA (LAYOUT_PORT_FWCFG + 1)
 #define PORT_DMA (LAYOUT_PORT_FWCFG + 4)
 #define KEY_DIRECTORY 0x19
 #define KEY_FILES 0x20
@@ -32,8 +33,6 @@
 #define DMA_SELECT 0x08
 #define DMA_WRITE 0x10
 
-static const char dma_signature[] = "QEMU CFG";
-
 struct item {
     char name[FWCFG_MAX_NAME + 1]; /* of files */
     uint8_t *data;                 /* owned */
@@ -41,17 +40,13 @@ struct item {
 };
 
 struct fwcfg {
-    struct device device;
-    struct device_host host;
+    struct port_device base;
     struct item keys[KEY_FILES], files[FWCFG_MAX_FILES]; /* fixed once the guest runs */
     unsigned file_count;
-    pthread_mutex_t lock; /* of all below */
     uint16_t key;
-    size_t offset; /* in the selected item; not beyond its end */
-    uint32_t dma_high;
+    size_t offset;  /* in the selected item; not beyond its end */
+    uint8_t dma[8]; /* the command's address, big-endian */
 };
-
-/* --- what there is -------------------------------------------------------------------------- */
 
 static void item_set(struct item *item, const void *data, size_t size)
 {
@@ -107,8 +102,6 @@ int fwcfg_add_file(struct fwcfg *fwcfg, const char *name, const void *data, size
     return 0;
 }
 
-/* --- what the guest reads ------------------------------------------------------------------- */
-
 /* NULL: a key that nothing has; it reads as zeroes without end. */
 static const struct item *selected(const struct fwcfg *fwcfg)
 {
@@ -143,8 +136,9 @@ static bool run_command(struct fwcfg *fwcfg, uint32_t control, uint32_t length, 
     if (control & DMA_SELECT)
         select_key(fwcfg, (uint16_t)(control >> 16));
     if (control & DMA_READ) {
-        uint8_t *to =
-            length <= DMA_MAX_LENGTH ? guest_memory_at(fwcfg->host.memory, address, length) : NULL;
+        uint8_t *to = length <= DMA_MAX_LENGTH
+                          ? guest_memory_at(fwcfg->base.host.memory, address, length)
+                          : NULL;
         if (to)
             take(fwcfg, to, length);
         return to != NULL;
@@ -160,111 +154,83 @@ static bool run_command(struct fwcfg *fwcfg, uint32_t control, uint32_t length, 
 static void run_dma(struct fwcfg *fwcfg, uint64_t command_at)
 {
     uint8_t command[DMA_COMMAND_SIZE];
-    if (!guest_memory_read(fwcfg->host.memory, command_at, command, sizeof(command)))
+    if (!guest_memory_read(fwcfg->base.host.memory, command_at, command, sizeof(command)))
         return;
     bool is_done =
         run_command(fwcfg, load_be32(command), load_be32(command + 4), load_be64(command + 8));
     uint8_t answer[4];
     store_be32(answer, is_done ? 0 : DMA_ERROR);
-    guest_memory_write(fwcfg->host.memory, command_at, answer, sizeof(answer));
+    guest_memory_write(fwcfg->base.host.memory, command_at, answer, sizeof(answer));
 }
 
-static uint64_t data_read(void *device, uint64_t offset, unsigned size)
+static uint8_t read_port(struct port_device *device, unsigned port)
 {
-    struct fwcfg *fwcfg = device;
-    uint8_t byte;
-    if (offset != 1 || size != 1)
-        return UINT64_MAX;
-    pthread_mutex_lock(&fwcfg->lock);
-    take(fwcfg, &byte, 1);
-    pthread_mutex_unlock(&fwcfg->lock);
+    struct fwcfg *fwcfg = (struct fwcfg *)device;
+    uint8_t byte = 0;
+    if (port >= PORT_DMA)
+        return (uint8_t) "QEMU CFG"[port - PORT_DMA];
+    if (port == PORT_DATA)
+        take(fwcfg, &byte, 1);
     return byte;
 }
 
-static void selector_write(void *device, uint64_t offset, unsigned size, uint64_t value)
+/* The last byte of the address begins the command. */
+static void write_dma(struct fwcfg *fwcfg, unsigned at, uint8_t value)
 {
-    struct fwcfg *fwcfg = device;
-    if (offset != 0 || size != 2)
+    fwcfg->dma[at] = value;
+    if (at != sizeof(fwcfg->dma) - 1)
         return;
-    pthread_mutex_lock(&fwcfg->lock);
-    select_key(fwcfg, (uint16_t)value);
-    pthread_mutex_unlock(&fwcfg->lock);
+    uint64_t command_at = load_be64(fwcfg->dma);
+    memset(fwcfg->dma, 0, sizeof(fwcfg->dma));
+    run_dma(fwcfg, command_at);
 }
 
-static uint64_t dma_read(void *device, uint64_t offset, unsigned size)
-{
-    (void)device;
-    uint8_t bytes[2 * sizeof(uint64_t)] = {0};
-    (void)size; /* the bus cuts it */
-    memcpy(bytes, dma_signature, sizeof(uint64_t));
-    return load_le64(bytes + offset);
-}
-
-/* A write of the lower half begins the command. */
-static void dma_write(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    struct fwcfg *fwcfg = device;
-    pthread_mutex_lock(&fwcfg->lock);
-    if (offset == 0 && size == 4) {
-        fwcfg->dma_high = be32toh((uint32_t)value);
-    } else if (offset == 4 && size == 4) {
-        uint64_t command_at = (uint64_t)fwcfg->dma_high << 32 | be32toh((uint32_t)value);
-        fwcfg->dma_high = 0;
-        run_dma(fwcfg, command_at);
-    } else if (offset == 0 && size == 8) {
-        run_dma(fwcfg, be64toh(value));
-    }
-    pthread_mutex_unlock(&fwcfg->lock);
-}
-
-static const struct bus_ops data_ports = {.read = data_read, .write = selector_write};
-static const struct bus_ops dma_ports = {.read = dma_read, .write = dma_write};
-
-/* --- the device ----------------------------------------------------------------------------- */
-
-static void fwcfg_reset(struct device *device)
+/* The selector has two bytes; the upper is where data is read. */
+static void write_port(struct port_device *device, unsigned port, uint8_t value)
 {
     struct fwcfg *fwcfg = (struct fwcfg *)device;
-    pthread_mutex_lock(&fwcfg->lock);
+    if (port >= PORT_DMA)
+        write_dma(fwcfg, port - PORT_DMA, value);
+    else if (port == LAYOUT_PORT_FWCFG)
+        select_key(fwcfg, (fwcfg->key & 0xff00) | value);
+    else
+        select_key(fwcfg, (uint16_t)((fwcfg->key & 0xff) | value << 8));
+}
+
+static void reset(struct port_device *device)
+{
+    struct fwcfg *fwcfg = (struct fwcfg *)device;
     select_key(fwcfg, 0);
-    fwcfg->dma_high = 0;
-    pthread_mutex_unlock(&fwcfg->lock);
+    memset(fwcfg->dma, 0, sizeof(fwcfg->dma));
 }
 
 static void fwcfg_close(struct device *device)
 {
     struct fwcfg *fwcfg = (struct fwcfg *)device;
-    bus_remove(fwcfg->host.ports, LAYOUT_PORT_FWCFG, fwcfg);
-    bus_remove(fwcfg->host.ports, PORT_DMA, fwcfg);
     for (unsigned i = 0; i < KEY_FILES; i++)
         free(fwcfg->keys[i].data);
     for (unsigned i = 0; i < fwcfg->file_count; i++)
         free(fwcfg->files[i].data);
-    pthread_mutex_destroy(&fwcfg->lock);
-    free(fwcfg);
+    port_device_close(device);
 }
 
-static const struct device_ops fwcfg_ops = {
-    .name = "fw_cfg",
-    .reset = fwcfg_reset,
-    .close = fwcfg_close,
+static const struct port_kind kind = {
+    .ops = {.name = "fw_cfg", .reset = port_device_reset, .close = fwcfg_close},
+    .read = read_port,
+    .write = write_port,
+    .reset = reset,
+    .ranges = {{LAYOUT_PORT_FWCFG, 2}, {PORT_DMA, 8}},
 };
 
 struct fwcfg *fwcfg_new(const struct device_host *host, struct error *err)
 {
-    struct fwcfg *fwcfg = memory_new(1, sizeof(*fwcfg));
-    fwcfg->device.ops = &fwcfg_ops;
-    fwcfg->host = *host;
-    pthread_mutex_init(&fwcfg->lock, NULL);
-    make_directory(fwcfg);
-    if (ports_take(host, LAYOUT_PORT_FWCFG, 2, &data_ports, fwcfg, err) == 0 &&
-        ports_take(host, PORT_DMA, sizeof(uint64_t), &dma_ports, fwcfg, err) == 0)
-        return fwcfg;
-    fwcfg_close(&fwcfg->device);
-    return NULL;
+    struct fwcfg *fwcfg = port_device_new(&kind, sizeof(*fwcfg), host, err);
+    if (fwcfg)
+        make_directory(fwcfg);
+    return fwcfg;
 }
 
 struct device *fwcfg_device(struct fwcfg *fwcfg)
 {
-    return &fwcfg->device;
+    return &fwcfg->base.device;
 }

@@ -6,149 +6,104 @@
  *
  *   0x600 status (16 bits)  0x602 enable  0x604 control  0x608 timer (24 bits, 3.579545 MHz)
  */
-#include "base/bytes.h"
-#include "base/text.h"
 #include "hypervisor/layout.h"
 #include "hypervisor/platform.h"
 #include "hypervisor/ports.h"
 
-#include <stdlib.h>
 #include <time.h>
 
 #define PORTS 12
+#define STATUS 0
+#define ENABLE 2
+#define CONTROL 4
+#define TIMER 8
 #define TIMER_HZ UINT64_C(3579545)
 #define TIMER_MASK 0xffffff
-#define PM1_POWER_BUTTON 0x0100 /* in status and in enable */
-#define PM1_ENABLE_MASK 0x0721  /* timer, global lock, both buttons, RTC */
-#define CONTROL_SCI 0x0001
-#define CONTROL_STORED 0x1c02 /* SLP_TYP, BM_RLD */
-#define CONTROL_SLEEP_TYPE_SHIFT 10
-#define CONTROL_SLEEP 0x2000
+#define EVENT_POWER_BUTTON 0x01 /* in the high bytes of status and enable */
+#define CONTROL_SCI 0x01
+#define CONTROL_SLEEP 0x20 /* in the high byte; read as zero */
+#define CONTROL_SLEEP_TYPE_SHIFT 2
+
+/* Which bits of a register keep what is written. */
+static const uint8_t stored_bits[PORTS] = {[ENABLE] = 0x21, 0x07, [CONTROL] = 0x02, 0x1c};
 
 struct pm {
-    struct device device;
-    struct device_host host;
-    pthread_mutex_t lock; /* of all below */
-    uint16_t status, enable, control;
+    struct port_device base;
+    uint8_t registers[PORTS];
     bool sci_is_high;
 };
 
-static uint32_t timer_now(void)
+/* All bytes of one reading are of one time: that of the lowest. */
+static void read_timer(struct pm *pm)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     uint64_t ticks =
         (uint64_t)now.tv_sec * TIMER_HZ + (uint64_t)now.tv_nsec * TIMER_HZ / UINT64_C(1000000000);
-    return ticks & TIMER_MASK;
+    for (unsigned i = 0; i < 4; i++)
+        pm->registers[TIMER + i] = (uint8_t)((ticks & TIMER_MASK) >> (8 * i));
 }
 
 static void update_sci(struct pm *pm)
 {
-    bool is_high = (pm->status & pm->enable) != 0;
-    if (is_high == pm->sci_is_high)
-        return;
+    const struct interrupts *interrupts = pm->base.host.interrupts;
+    bool is_high = (pm->registers[STATUS] & pm->registers[ENABLE]) ||
+                   (pm->registers[STATUS + 1] & pm->registers[ENABLE + 1]);
+    if (is_high != pm->sci_is_high)
+        interrupts->set_line(interrupts->context, LAYOUT_GSI_SCI, is_high);
     pm->sci_is_high = is_high;
-    pm->host.interrupts->set_line(pm->host.interrupts->context, LAYOUT_GSI_SCI, is_high);
 }
 
-static uint64_t pm_read(void *device, uint64_t offset, unsigned size)
+static uint8_t read_register(struct port_device *device, unsigned port)
 {
-    struct pm *pm = device;
-    uint8_t registers[PORTS + sizeof(uint64_t)] = {0};
-    pthread_mutex_lock(&pm->lock);
-    store_le16(registers, pm->status);
-    store_le16(registers + 2, pm->enable);
-    store_le16(registers + 4, pm->control);
-    pthread_mutex_unlock(&pm->lock);
-    store_le32(registers + 8, timer_now());
-    uint64_t value = load_le64(registers + offset);
-    return size < sizeof(value) ? value & ((UINT64_C(1) << (8 * size)) - 1) : value;
+    struct pm *pm = (struct pm *)device;
+    unsigned at = port - LAYOUT_PORT_PM;
+    if (at == TIMER)
+        read_timer(pm);
+    return pm->registers[at] | (at == CONTROL ? CONTROL_SCI : 0);
 }
 
-/* SLP_TYP and SLP_EN come in one byte. */
-static void write_control_high(struct pm *pm, uint8_t value)
+/* SLP_TYP and SLP_EN come in one byte. Of the status, ones that are written are cleared. */
+static void write_register(struct port_device *device, unsigned port, uint8_t value)
 {
-    uint16_t control = (uint16_t)(value << 8);
-    pm->control = (pm->control & 0xff) | (control & CONTROL_STORED);
-    unsigned type = pm->control >> CONTROL_SLEEP_TYPE_SHIFT & 7;
-    if ((control & CONTROL_SLEEP) && type == PM_SLEEP_S5)
-        pm->host.event(pm->host.context, MACHINE_POWER_OFF, 0);
-}
-
-static void write_register(struct pm *pm, unsigned at, uint8_t value)
-{
-    switch (at) {
-    case 0:
-    case 1: /* status: what is written as one is cleared */
-        pm->status &= (uint16_t) ~(value << (8 * at));
-        break;
-    case 2:
-        pm->enable = (pm->enable & 0xff00) | (value & PM1_ENABLE_MASK);
-        break;
-    case 3:
-        pm->enable = (uint16_t)((pm->enable & 0xff) | (value << 8 & PM1_ENABLE_MASK));
-        break;
-    case 4:
-        pm->control = (pm->control & 0xff00) | (value & CONTROL_STORED) | CONTROL_SCI;
-        break;
-    case 5:
-        write_control_high(pm, value);
-        break;
-    }
-}
-
-static void write_byte(void *device, unsigned at, uint8_t value)
-{
-    struct pm *pm = device;
-    pthread_mutex_lock(&pm->lock);
-    write_register(pm, at, value);
+    struct pm *pm = (struct pm *)device;
+    unsigned at = port - LAYOUT_PORT_PM;
+    if (at < ENABLE)
+        pm->registers[at] &= (uint8_t)~value;
+    else if (at < TIMER)
+        pm->registers[at] = value & stored_bits[at];
     update_sci(pm);
-    pthread_mutex_unlock(&pm->lock);
+    if (at == CONTROL + 1 && (value & CONTROL_SLEEP) &&
+        pm->registers[at] >> CONTROL_SLEEP_TYPE_SHIFT == PM_SLEEP_S5)
+        device->host.event(device->host.context, MACHINE_POWER_OFF, 0);
 }
-
-static void pm_write(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    ports_write_bytes(write_byte, device, offset, size, value);
-}
-
-static const struct bus_ops pm_ports = {.read = pm_read, .write = pm_write};
 
 void pm_press_power_button(struct device *device)
 {
     struct pm *pm = (struct pm *)device;
-    pthread_mutex_lock(&pm->lock);
-    pm->status |= PM1_POWER_BUTTON;
+    pthread_mutex_lock(&pm->base.lock);
+    pm->registers[STATUS + 1] |= EVENT_POWER_BUTTON;
     update_sci(pm);
-    pthread_mutex_unlock(&pm->lock);
+    pthread_mutex_unlock(&pm->base.lock);
 }
 
-static void pm_reset(struct device *device)
+static void reset(struct port_device *device)
 {
     struct pm *pm = (struct pm *)device;
-    pthread_mutex_lock(&pm->lock);
-    pm->status = pm->enable = 0;
-    pm->control = CONTROL_SCI;
+    for (unsigned at = 0; at < TIMER; at++)
+        pm->registers[at] = 0;
     update_sci(pm);
-    pthread_mutex_unlock(&pm->lock);
 }
 
-static void pm_close(struct device *device)
-{
-    struct pm *pm = (struct pm *)device;
-    bus_remove(pm->host.ports, LAYOUT_PORT_PM, pm);
-    pthread_mutex_destroy(&pm->lock);
-    free(pm);
-}
-
-static const struct device_ops pm_ops = {.name = "pm", .reset = pm_reset, .close = pm_close};
+static const struct port_kind kind = {
+    .ops = {.name = "pm", .reset = port_device_reset, .close = port_device_close},
+    .read = read_register,
+    .write = write_register,
+    .reset = reset,
+    .ranges = {{LAYOUT_PORT_PM, PORTS}},
+};
 
 struct device *pm_new(const struct device_host *host, struct error *err)
 {
-    struct pm *pm = memory_new(1, sizeof(*pm));
-    *pm = (struct pm){.device.ops = &pm_ops, .host = *host, .control = CONTROL_SCI};
-    pthread_mutex_init(&pm->lock, NULL);
-    if (ports_take(host, LAYOUT_PORT_PM, PORTS, &pm_ports, pm, err) == 0)
-        return &pm->device;
-    pm_close(&pm->device);
-    return NULL;
+    return port_device_new(&kind, sizeof(struct pm), host, err);
 }

@@ -1,34 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * For devices on I/O ports: taking them, and registers of one byte under wider accesses, which a PC
- * splits into bytes, the lowest first.
+ * What the devices on I/O ports have in common: registers of one byte each (wider accesses are
+ * split, the lowest byte first, as a PC does), one lock around each access, and their ends.
  */
 #ifndef HYPERVISOR_PORTS_H
 #define HYPERVISOR_PORTS_H
 
 #include "hypervisor/device.h"
 
-static inline int ports_take(const struct device_host *host, uint64_t start, uint64_t length,
-                             const struct bus_ops *ops, void *device, struct error *err)
-{
-    const struct bus_range range = {start, length, ops, device};
-    return bus_add(host->ports, &range, err);
-}
+#include <stddef.h>
 
-static inline uint64_t ports_read_bytes(uint8_t (*read)(void *device, unsigned at), void *device,
-                                        uint64_t offset, unsigned size)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < size; i++)
-        value |= (uint64_t)read(device, (unsigned)offset + i) << (8 * i);
-    return value;
-}
+#define PORT_RANGES 4
 
-static inline void ports_write_bytes(void (*write)(void *device, unsigned at, uint8_t value),
-                                     void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    for (unsigned i = 0; i < size; i++)
-        write(device, (unsigned)offset + i, (uint8_t)(value >> (8 * i)));
-}
+struct port_device;
+
+struct port_kind {
+    struct device_ops ops;
+    /* All three with the lock held; any may be NULL. What is not read is zero. */
+    uint8_t (*read)(struct port_device *device, unsigned port);
+    void (*write)(struct port_device *device, unsigned port, uint8_t value);
+    void (*reset)(struct port_device *device); /* also when it is new */
+    struct {
+        uint16_t start, length;
+    } ranges[PORT_RANGES];
+};
+
+/* The first member of each. */
+struct port_device {
+    struct device device;
+    const struct port_kind *kind;
+    struct device_host host;
+    pthread_mutex_t lock; /* of the rest of the device */
+    struct port_place {
+        struct port_device *device;
+        unsigned start;
+    } places[PORT_RANGES];
+};
+
+/* Zeroed, `size` bytes, on the bus. */
+void *port_device_new(const struct port_kind *kind, size_t size, const struct device_host *host,
+                      struct error *err);
+
+/* For the kind's ops. */
+void port_device_reset(struct device *device);
+void port_device_close(struct device *device);
 
 #endif

@@ -3,56 +3,34 @@
  * Port 0x505 (QEMU's docs/specs/pvpanic): reading it tells which events there are, writing that one
  * of them has happened.
  */
-#include "base/text.h"
 #include "hypervisor/layout.h"
 #include "hypervisor/platform.h"
 #include "hypervisor/ports.h"
 
-#include <stdlib.h>
+#define EVENTS 0x03 /* panicked; panicked, and its crash kernel starts */
 
-#define EVENT_PANICKED 0x01
-#define EVENT_CRASH_LOADED 0x02 /* panicked, and its crash kernel starts */
-#define EVENTS (EVENT_PANICKED | EVENT_CRASH_LOADED)
-
-struct pvpanic {
-    struct device device;
-    struct device_host host;
-};
-
-static uint64_t pvpanic_read(void *device, uint64_t offset, unsigned size)
+static uint8_t read_register(struct port_device *device, unsigned port)
 {
     (void)device;
-    (void)offset;
-    (void)size;
+    (void)port;
     return EVENTS;
 }
 
-static void pvpanic_write(void *device, uint64_t offset, unsigned size, uint64_t value)
+static void write_register(struct port_device *device, unsigned port, uint8_t value)
 {
-    (void)offset;
-    (void)size;
-    struct pvpanic *pvpanic = device;
+    (void)port;
     if (value & EVENTS)
-        pvpanic->host.event(pvpanic->host.context, MACHINE_PANICKED, (int)(value & EVENTS));
+        device->host.event(device->host.context, MACHINE_PANICKED, value & EVENTS);
 }
 
-static const struct bus_ops pvpanic_ports = {pvpanic_read, pvpanic_write};
-
-static void pvpanic_close(struct device *device)
-{
-    struct pvpanic *pvpanic = (struct pvpanic *)device;
-    bus_remove(pvpanic->host.ports, LAYOUT_PORT_PVPANIC, pvpanic);
-    free(pvpanic);
-}
-
-static const struct device_ops pvpanic_ops = {.name = "pvpanic", .close = pvpanic_close};
+static const struct port_kind kind = {
+    .ops = {.name = "pvpanic", .close = port_device_close},
+    .read = read_register,
+    .write = write_register,
+    .ranges = {{LAYOUT_PORT_PVPANIC, 1}},
+};
 
 struct device *pvpanic_new(const struct device_host *host, struct error *err)
 {
-    struct pvpanic *pvpanic = memory_new(1, sizeof(*pvpanic));
-    *pvpanic = (struct pvpanic){{&pvpanic_ops}, *host};
-    if (ports_take(host, LAYOUT_PORT_PVPANIC, 1, &pvpanic_ports, pvpanic, err) == 0)
-        return &pvpanic->device;
-    pvpanic_close(&pvpanic->device);
-    return NULL;
+    return port_device_new(&kind, sizeof(struct port_device), host, err);
 }

@@ -4,17 +4,13 @@
  * port 0x92, and the reset register 0xcf9. There is no keyboard: the controller takes everything,
  * is never busy and has nothing to say, so that nobody waits for it to become free.
  */
-#include "base/text.h"
 #include "hypervisor/layout.h"
 #include "hypervisor/platform.h"
 #include "hypervisor/ports.h"
 
-#include <stdatomic.h>
-#include <stdlib.h>
-
-#define PORT_I8042_DATA LAYOUT_PORT_I8042
 #define PORT_I8042_COMMAND (LAYOUT_PORT_I8042 + 4)
 #define COMMAND_WRITE_OUTPUT 0xd1 /* the next byte of data is for the output port */
+#define COMMAND_PULSE 0xf0        /* to 0xff: lowers the output's lines whose bit is zero */
 #define OUTPUT_RUNS 0x01          /* low: reset */
 #define SYSTEM_RESET 0x01
 #define SYSTEM_A20 0x02
@@ -22,124 +18,66 @@
 #define RESET_STORED 0x0a /* hard reset, full reset */
 
 struct reset_ports {
-    struct device device;
-    struct device_host host;
-    atomic_bool is_output_next;
-    atomic_uchar system, reset; /* as they are read: 0x92, 0xcf9 */
+    struct port_device base;
+    bool is_output_next;
+    uint8_t system, reset; /* as they are read */
 };
 
-static void ask_for_reset(struct reset_ports *ports)
+/* What is written: does it reset? Of port 0x92 it is the change to one; A20 is always on there. */
+static bool take(struct reset_ports *ports, unsigned port, uint8_t value)
 {
-    ports->host.event(ports->host.context, MACHINE_RESET, 0);
+    bool was_output_next = ports->is_output_next;
+    uint8_t before = ports->system;
+    switch (port) {
+    case LAYOUT_PORT_I8042:
+        ports->is_output_next = false;
+        return was_output_next && !(value & OUTPUT_RUNS);
+    case PORT_I8042_COMMAND:
+        ports->is_output_next = value == COMMAND_WRITE_OUTPUT;
+        return value >= COMMAND_PULSE && !(value & OUTPUT_RUNS);
+    case LAYOUT_PORT_SYSTEM:
+        ports->system = value;
+        return (value & SYSTEM_RESET) && !(before & SYSTEM_RESET);
+    default:
+        ports->reset = value & RESET_STORED;
+        return value & RESET_START;
+    }
 }
 
-static uint64_t i8042_read(void *device, uint64_t offset, unsigned size)
+static void write_register(struct port_device *device, unsigned port, uint8_t value)
 {
-    (void)device;
-    (void)offset;
-    (void)size;
-    return 0;
+    if (take((struct reset_ports *)device, port, value))
+        device->host.event(device->host.context, MACHINE_RESET, 0);
 }
 
-static void i8042_write_data(void *device, uint64_t offset, unsigned size, uint64_t value)
+static uint8_t read_register(struct port_device *device, unsigned port)
 {
-    (void)offset;
-    (void)size;
-    struct reset_ports *ports = device;
-    if (atomic_exchange(&ports->is_output_next, false) && !(value & OUTPUT_RUNS))
-        ask_for_reset(ports);
+    const struct reset_ports *ports = (struct reset_ports *)device;
+    if (port == LAYOUT_PORT_SYSTEM)
+        return ports->system;
+    return port == LAYOUT_PORT_RESET ? ports->reset : 0;
 }
 
-/* 0xf0 to 0xff pulse those lines of the output port whose bit is zero. */
-static void i8042_write_command(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    (void)offset;
-    (void)size;
-    struct reset_ports *ports = device;
-    atomic_store(&ports->is_output_next, (value & 0xff) == COMMAND_WRITE_OUTPUT);
-    if ((value & 0xf0) == 0xf0 && !(value & OUTPUT_RUNS))
-        ask_for_reset(ports);
-}
-
-static uint64_t system_read(void *device, uint64_t offset, unsigned size)
-{
-    (void)offset;
-    (void)size;
-    return atomic_load(&((struct reset_ports *)device)->system);
-}
-
-/* It is the change to one that resets. A20 is always on, and says what was written. */
-static void system_write(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    (void)offset;
-    (void)size;
-    struct reset_ports *ports = device;
-    unsigned char before = atomic_exchange(&ports->system, (unsigned char)value);
-    if ((value & SYSTEM_RESET) && !(before & SYSTEM_RESET))
-        ask_for_reset(ports);
-}
-
-static uint64_t reset_read(void *device, uint64_t offset, unsigned size)
-{
-    (void)offset;
-    (void)size;
-    return atomic_load(&((struct reset_ports *)device)->reset);
-}
-
-static void reset_write(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    (void)offset;
-    (void)size;
-    struct reset_ports *ports = device;
-    atomic_store(&ports->reset, (unsigned char)(value & RESET_STORED));
-    if (value & RESET_START)
-        ask_for_reset(ports);
-}
-
-static const struct {
-    uint64_t port;
-    struct bus_ops ops;
-} table[] = {
-    {PORT_I8042_DATA, {i8042_read, i8042_write_data}},
-    {PORT_I8042_COMMAND, {i8042_read, i8042_write_command}},
-    {LAYOUT_PORT_SYSTEM, {system_read, system_write}},
-    {LAYOUT_PORT_RESET, {reset_read, reset_write}},
-};
-#define TABLE_LENGTH (sizeof(table) / sizeof(table[0]))
-
-static void reset_ports_reset(struct device *device)
+static void reset(struct port_device *device)
 {
     struct reset_ports *ports = (struct reset_ports *)device;
-    atomic_store(&ports->is_output_next, false);
-    atomic_store(&ports->system, SYSTEM_A20);
-    atomic_store(&ports->reset, 0);
+    ports->is_output_next = false;
+    ports->system = SYSTEM_A20;
+    ports->reset = 0;
 }
 
-static void reset_ports_close(struct device *device)
-{
-    struct reset_ports *ports = (struct reset_ports *)device;
-    for (size_t i = 0; i < TABLE_LENGTH; i++)
-        bus_remove(ports->host.ports, table[i].port, ports);
-    free(ports);
-}
-
-static const struct device_ops reset_ports_ops = {
-    .name = "reset ports",
-    .reset = reset_ports_reset,
-    .close = reset_ports_close,
+static const struct port_kind kind = {
+    .ops = {.name = "reset ports", .reset = port_device_reset, .close = port_device_close},
+    .read = read_register,
+    .write = write_register,
+    .reset = reset,
+    .ranges = {{LAYOUT_PORT_I8042, 1},
+               {PORT_I8042_COMMAND, 1},
+               {LAYOUT_PORT_SYSTEM, 1},
+               {LAYOUT_PORT_RESET, 1}},
 };
 
 struct device *reset_ports_new(const struct device_host *host, struct error *err)
 {
-    struct reset_ports *ports = memory_new(1, sizeof(*ports));
-    ports->device.ops = &reset_ports_ops;
-    ports->host = *host;
-    reset_ports_reset(&ports->device);
-    for (size_t i = 0; i < TABLE_LENGTH; i++) {
-        if (ports_take(host, table[i].port, 1, &table[i].ops, ports, err) < 0) {
-            reset_ports_close(&ports->device);
-            return NULL;
-        }
-    }
-    return &ports->device;
+    return port_device_new(&kind, sizeof(struct reset_ports), host, err);
 }

@@ -6,12 +6,10 @@
  */
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "base/text.h"
 #include "hypervisor/layout.h"
 #include "hypervisor/platform.h"
 #include "hypervisor/ports.h"
 
-#include <stdlib.h>
 #include <time.h>
 
 #define CMOS_SIZE 128
@@ -35,17 +33,13 @@
 #define HOURS_PM 0x80
 
 struct rtc {
-    struct device device;
-    struct device_host host;
+    struct port_device base;
     struct rtc_options options;
-    pthread_mutex_t lock; /* of all below */
     uint8_t index;
     uint8_t cmos[CMOS_SIZE]; /* its time is right only while B_SET is */
     int64_t ahead;           /* seconds: the guest's clock less the host's */
     int64_t seen;            /* the time when A was read */
 };
-
-/* --- time ----------------------------------------------------------------------------------- */
 
 static int64_t rtc_time(const struct rtc *rtc)
 {
@@ -119,8 +113,6 @@ static bool is_time(uint8_t at)
            (at >= CMOS_WEEKDAY && at <= CMOS_YEAR) || at == CMOS_CENTURY;
 }
 
-/* --- registers ------------------------------------------------------------------------------ */
-
 /*
  * A guest reads A, sees that no update is due, and has 244 microseconds for all the others. It has
  * a second here: those bytes are of one time, the one when A was read.
@@ -171,41 +163,19 @@ static void write_register(struct rtc *rtc, uint8_t value)
 }
 
 /* The index cannot be read. Its bit 7 masks the NMI, of which there is none. */
-static uint8_t read_byte(void *device, unsigned at)
+static uint8_t read_port(struct port_device *device, unsigned port)
 {
-    struct rtc *rtc = device;
-    if (at == 0)
-        return 0xff;
-    pthread_mutex_lock(&rtc->lock);
-    uint8_t value = read_register(rtc);
-    pthread_mutex_unlock(&rtc->lock);
-    return value;
+    return port == LAYOUT_PORT_RTC ? 0xff : read_register((struct rtc *)device);
 }
 
-static void write_byte(void *device, unsigned at, uint8_t value)
+static void write_port(struct port_device *device, unsigned port, uint8_t value)
 {
-    struct rtc *rtc = device;
-    pthread_mutex_lock(&rtc->lock);
-    if (at == 0)
+    struct rtc *rtc = (struct rtc *)device;
+    if (port == LAYOUT_PORT_RTC)
         rtc->index = value & (CMOS_SIZE - 1);
     else
         write_register(rtc, value);
-    pthread_mutex_unlock(&rtc->lock);
 }
-
-static uint64_t rtc_read(void *device, uint64_t offset, unsigned size)
-{
-    return ports_read_bytes(read_byte, device, offset, size);
-}
-
-static void rtc_write(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    ports_write_bytes(write_byte, device, offset, size, value);
-}
-
-static const struct bus_ops rtc_ports = {.read = rtc_read, .write = rtc_write};
-
-/* --- the device ----------------------------------------------------------------------------- */
 
 static void store_units(uint8_t *at, uint64_t bytes, uint64_t above, uint64_t unit, uint64_t most)
 {
@@ -235,39 +205,32 @@ static void fill_configuration(struct rtc *rtc)
 }
 
 /* It has a battery: the time stays as it was set. */
-static void rtc_reset(struct device *device)
+static void reset(struct port_device *device)
 {
     struct rtc *rtc = (struct rtc *)device;
-    pthread_mutex_lock(&rtc->lock);
     rtc->index = 0;
     rtc->cmos[CMOS_A] = A_32KHZ;
     rtc->cmos[CMOS_B] = B_24_HOURS;
-    rtc->cmos[CMOS_C] = 0;
     rtc->cmos[CMOS_D] = D_VALID;
     fill_configuration(rtc);
-    pthread_mutex_unlock(&rtc->lock);
 }
 
-static void rtc_close(struct device *device)
-{
-    struct rtc *rtc = (struct rtc *)device;
-    bus_remove(rtc->host.ports, LAYOUT_PORT_RTC, rtc);
-    pthread_mutex_destroy(&rtc->lock);
-    free(rtc);
-}
-
-static const struct device_ops rtc_ops = {.name = "rtc", .reset = rtc_reset, .close = rtc_close};
+static const struct port_kind kind = {
+    .ops = {.name = "rtc", .reset = port_device_reset, .close = port_device_close},
+    .read = read_port,
+    .write = write_port,
+    .reset = reset,
+    .ranges = {{LAYOUT_PORT_RTC, 2}},
+};
 
 struct device *rtc_new(const struct device_host *host, const struct rtc_options *options,
                        struct error *err)
 {
-    struct rtc *rtc = memory_new(1, sizeof(*rtc));
-    *rtc = (struct rtc){.device.ops = &rtc_ops, .host = *host, .options = *options};
-    pthread_mutex_init(&rtc->lock, NULL);
+    struct rtc *rtc = port_device_new(&kind, sizeof(*rtc), host, err);
+    if (!rtc)
+        return NULL;
+    rtc->options = *options;
+    port_device_reset(&rtc->base.device);
     tzset(); /* reads its file now: later no file can be opened */
-    rtc_reset(&rtc->device);
-    if (ports_take(host, LAYOUT_PORT_RTC, 2, &rtc_ports, rtc, err) == 0)
-        return &rtc->device;
-    rtc_close(&rtc->device);
-    return NULL;
+    return &rtc->base.device;
 }

