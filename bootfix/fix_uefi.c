@@ -188,6 +188,8 @@ static int plan_removable(struct search *search, struct error *err)
         return 0;
     if (find_loader(search, &count, err) < 0)
         return -1;
+    if (count != 1 && search->context->system->firmware != SYSTEM_FIRMWARE_UEFI)
+        return 0; /* the BIOS starts it */
     if (count != 1) {
         plan_warn(plan, NAME,
                   "%s/%s is not there, and %s boot loader that could be copied to it: the firmware "
@@ -205,6 +207,8 @@ static int plan_uefi(struct fix_context *context, struct error *err)
     const struct system *system = context->system;
     struct search search = {.context = context, .architecture = find_architecture(system->arch)};
     const char *esp = find_esp(system);
+    if (!search.architecture && system->firmware != SYSTEM_FIRMWARE_UEFI)
+        return 0;
     if (!esp || !search.architecture) {
         plan_warn(context->plan, NAME,
                   "%s: whether a new machine's firmware finds something to start is not known",
@@ -219,10 +223,11 @@ static int plan_uefi(struct fix_context *context, struct error *err)
     return result;
 }
 
+/* A disk that a BIOS can start, too, may have been started by UEFI all the same. */
 static bool applies(const struct system *system)
 {
     return strcmp(system->type ? system->type : "", "linux") == 0 &&
-           system->firmware == SYSTEM_FIRMWARE_UEFI;
+           (system->firmware == SYSTEM_FIRMWARE_UEFI || find_esp(system));
 }
 
 const struct fixer fix_uefi = {

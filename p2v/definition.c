@@ -109,6 +109,24 @@ void definition_set_nics(struct guest *guest, const struct nics *nics, enum gues
     }
 }
 
+static bool has_partition(const struct source *source, const char *type_guid)
+{
+    const struct partition_table *table = &source->layout.table;
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->partitions[i].type_guid, type_guid) == 0)
+            return true;
+    return false;
+}
+
+/* The first, as a BIOS does it; UEFI starts from where its partition is. */
+static size_t boot_disk(const struct guest *guest, const struct sources *sources)
+{
+    for (size_t i = 0; guest->firmware == GUEST_FIRMWARE_UEFI && i < sources->count; i++)
+        if (has_partition(&sources->items[i], PARTITION_TYPE_ESP))
+            return i;
+    return 0;
+}
+
 static void set_disks(struct guest *guest, const struct sources *sources,
                       const struct definition_options *options, enum guest_bus bus)
 {
@@ -119,7 +137,7 @@ static void set_disks(struct guest *guest, const struct sources *sources,
             .size_bytes = (sources->items[i].block->size_bytes + 511) / 512 * 512,
             .bus = bus,
             .serial = text_format("disk%zu", i),
-            .boot_order = i == 0 ? 1 : 0,
+            .boot_order = i == boot_disk(guest, sources) ? 1 : 0,
         };
     }
 }
@@ -133,15 +151,8 @@ static void replace(char **field, const char *text)
 /* An EFI system partition and no place for GRUB's BIOS image: it cannot have booted by BIOS. */
 static bool looks_like_uefi(const struct sources *sources, bool *has_esp)
 {
-    bool has_bios_boot = false;
-    *has_esp = false;
-    const struct partition_table *table = &sources->items[0].layout.table;
-    for (size_t i = 0; i < table->count; i++) {
-        if (strcmp(table->partitions[i].type_guid, PARTITION_TYPE_BIOS_BOOT) == 0)
-            has_bios_boot = true;
-        *has_esp |= strcmp(table->partitions[i].type_guid, PARTITION_TYPE_ESP) == 0;
-    }
-    return *has_esp && !has_bios_boot;
+    *has_esp = has_partition(&sources->items[0], PARTITION_TYPE_ESP);
+    return *has_esp && !has_partition(&sources->items[0], PARTITION_TYPE_BIOS_BOOT);
 }
 
 void definition_set_system(struct guest *guest, const struct system *system)

@@ -195,12 +195,30 @@ static void test_an_esp_that_fstab_does_not_mount_is_a_warning(void **state)
     phony_fini(&phony);
 }
 
-static void test_a_machine_that_the_bios_starts_is_none_of_this_fixers(void **state)
+static void test_a_disk_for_bios_and_uefi_is_filled_too(void **state)
 {
     (void)state;
     struct phony phony;
     phony_init_uefi(&phony);
     phony.system->firmware = SYSTEM_FIRMWARE_BIOS;
+    plan_fix(&phony);
+    assert_copied(&phony, REMOVABLE, EFI "/debian/shimx64.efi");
+    phony_fini(&phony);
+}
+
+static void test_a_machine_that_the_bios_starts_is_not_warned_of(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"centos/shimx64.efi", "ubuntu/shimx64.efi", NULL};
+    struct phony phony;
+    init_with(&phony, files);
+    phony.system->firmware = SYSTEM_FIRMWARE_BIOS;
+    plan_fix(&phony);
+    set_text(&phony.system->arch, NULL);
+    plan_fix(&phony);
+    assert_int_equal(phony.plan.edit_count, 0);
+    assert_int_equal(phony.plan.note_count, 0);
+    set_text(&phony.system->volumes[0].mountpoint, NULL);
     assert_false(fix_uefi.applies(phony.system));
     phony_fini(&phony);
 }
@@ -219,7 +237,8 @@ int main(void)
         cmocka_unit_test(test_no_loader_at_all_is_a_warning),
         cmocka_unit_test(test_files_of_another_architecture_do_not_count),
         cmocka_unit_test(test_an_esp_that_fstab_does_not_mount_is_a_warning),
-        cmocka_unit_test(test_a_machine_that_the_bios_starts_is_none_of_this_fixers),
+        cmocka_unit_test(test_a_disk_for_bios_and_uefi_is_filled_too),
+        cmocka_unit_test(test_a_machine_that_the_bios_starts_is_not_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

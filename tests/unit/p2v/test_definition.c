@@ -150,6 +150,27 @@ static void test_definition_guesses_uefi_from_the_table_alone(void **state)
     assert_int_equal(bios->firmware, GUEST_FIRMWARE_BIOS);
 }
 
+static void test_definition_boots_from_the_disk_that_uefi_starts_from(void **state)
+{
+    (void)state;
+    struct partition esp = {.number = 1};
+    snprintf(esp.type_guid, sizeof(esp.type_guid), "%s", PARTITION_TYPE_ESP);
+    struct source both[2] = {disk, disk};
+    const struct sources two = {both, 2};
+    both[1].layout.table.partitions = &esp;
+    both[1].layout.table.count = 1;
+    struct system system = some_system();
+    struct nics nics = {0};
+    const struct definition_options options = {.format = "qcow2", .folder_name = "x"};
+    AUTO_PTR(guest) bios = definition_new(&two, &system, &nics, &options);
+    assert_int_equal(bios->disks[0].boot_order, 1);
+    assert_int_equal(bios->disks[1].boot_order, 0);
+    system.firmware = SYSTEM_FIRMWARE_UEFI;
+    AUTO_PTR(guest) uefi = definition_new(&two, &system, &nics, &options);
+    assert_int_equal(uefi->disks[0].boot_order, 0);
+    assert_int_equal(uefi->disks[1].boot_order, 1);
+}
+
 static void test_definition_machine_id_prefers_the_disks_own(void **state)
 {
     (void)state;
@@ -253,6 +274,7 @@ int main(void)
         TEST(test_definition_names_the_machine_by_what_is_at_hand),
         TEST(test_definition_is_the_same_on_a_second_run),
         TEST(test_definition_guesses_uefi_from_the_table_alone),
+        TEST(test_definition_boots_from_the_disk_that_uefi_starts_from),
         TEST(test_definition_machine_id_prefers_the_disks_own),
         TEST(test_definition_set_nics_replaces_all),
         TEST(test_definition_name_is_valid_knows_its_limits),
