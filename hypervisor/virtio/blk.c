@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "hypervisor/sandbox.h"
 #include "hypervisor/virtio/blk_request.h"
 
@@ -466,7 +467,7 @@ struct virtio_device *virtio_blk_new(const struct virtio_blk_options *options, s
         return NULL;
     }
     pthread_mutex_init(&blk->lock, NULL);
-    pthread_cond_init(&blk->changed, NULL);
+    clock_condition_init(&blk->changed);
     set_disk(blk, options);
     if (start_workers(blk, err) < 0) {
         error_wrap(err, "disk %s", options->image->path);
