@@ -8,6 +8,7 @@
  */
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/io.h"
 #include "base/own.h"
 #include "base/text.h"
 #include "hypervisor/control.h"
@@ -63,13 +64,15 @@ static const struct row {
     {{"version", no_argument, NULL, 'V'}, "", "show the version"},
 };
 
-static void print_help(void)
+static void format_help(struct text *out)
 {
-    printf("Usage: rehost-vm [OPTIONS] GUEST.JSON | DIR\n"
-           "Runs a virtual machine with its console on stdin and stdout; ^] ends it.\n\n");
+    text_add(out, "Usage: rehost-vm [OPTIONS] GUEST.JSON | DIR\n"
+                  "Runs a virtual machine with its console on stdin and stdout; ^] ends it.\n\n");
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-        int width = printf("  --%s%s", rows[i].option.name, rows[i].argument);
-        printf("%*s%s\n", width < 24 ? 24 - width : 1, "", rows[i].help);
+        size_t start = out->length;
+        text_addf(out, "  --%s%s", rows[i].option.name, rows[i].argument);
+        size_t width = out->length - start;
+        text_addf(out, "%*s%s\n", width < 24 ? (int)(24 - width) : 1, "", rows[i].help);
     }
 }
 
@@ -379,6 +382,19 @@ static int run(struct settings *settings, struct error *err)
     return run_machine(&machine, err);
 }
 
+static int print_facts(const struct settings *settings, struct error *err)
+{
+    AUTO(text) out = {0};
+    if (settings->wants_help)
+        format_help(&out);
+    else
+        text_add(&out, "rehost-vm " REHOST_VERSION "\n");
+    if (io_write(STDOUT_FILENO, out.data, out.length, err) == 0)
+        return EXIT_DONE;
+    print_line(err->text);
+    return EXIT_FAILED;
+}
+
 int main(int argc, char *argv[])
 {
     struct settings settings = {0};
@@ -390,14 +406,8 @@ int main(int argc, char *argv[])
         fprintf(stderr, "Try 'rehost-vm --help'.\n");
         return EXIT_USAGE;
     }
-    if (settings.wants_help) {
-        print_help();
-        return EXIT_DONE;
-    }
-    if (settings.wants_version) {
-        printf("rehost-vm " REHOST_VERSION "\n");
-        return EXIT_DONE;
-    }
+    if (settings.wants_help || settings.wants_version)
+        return print_facts(&settings, &err);
     int status = run(&settings, &err);
     if (status >= 0)
         return status;

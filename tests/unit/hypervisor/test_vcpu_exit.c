@@ -21,21 +21,28 @@ struct device {
     char seen[128]; /* "w2:1234@5 " */
 };
 
+static void note(struct device *device, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void note(struct device *device, const char *format, ...)
+{
+    size_t length = strlen(device->seen);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(device->seen + length, sizeof(device->seen) - length, format, arguments);
+    va_end(arguments);
+}
+
 static uint64_t device_read(void *context, uint64_t offset, unsigned size)
 {
     struct device *device = context;
-    char text[32];
-    snprintf(text, sizeof(text), "r%u@%d ", size, (int)offset);
-    strcat(device->seen, text);
+    note(device, "r%u@%d ", size, (int)offset);
     return device->next++;
 }
 
 static void device_write(void *context, uint64_t offset, unsigned size, uint64_t value)
 {
-    struct device *device = context;
-    char text[48];
-    snprintf(text, sizeof(text), "w%u:%llx@%d ", size, (unsigned long long)value, (int)offset);
-    strcat(device->seen, text);
+    note(context, "w%u:%llx@%d ", size, (unsigned long long)value, (int)offset);
 }
 
 static const struct bus_ops ops = {device_read, device_write};

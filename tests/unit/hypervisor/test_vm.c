@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -62,7 +63,7 @@ static int set_up(void **state)
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     fixture->guest = guest_new("payload");
     fixture->guest->memory_bytes = 32u << 20;
-    strcpy(fixture->rom, "/tmp/test-vm-XXXXXX");
+    snprintf(fixture->rom, sizeof(fixture->rom), "/tmp/test-vm-XXXXXX");
     fixture->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     *state = fixture;
     return 0;
