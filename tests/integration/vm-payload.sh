@@ -62,6 +62,14 @@ runs 'resets' 6 123456 --bios resets.rom --memory 64M --cpus 2
 grep -q 'triple fault' log || fail 'resets: the log does not tell of the triple fault'
 runs 'a second CPU' 42 2 --bios second-cpu.rom --memory 64M --cpus 2
 
+# Every port and BAR offset at every width, hostile queues, a second CPU that races: no harm.
+firmware hostile
+truncate -s 4M hostile.raw
+definition hostile.raw raw | sed 's/"cores": 1/"cores": 2/' >hostile.json
+runs 'a hostile payload' 11 'still here' --bios hostile.rom hostile.json
+grep -q 'broke queue' log || fail 'a hostile payload: the log does not tell of the broken queue'
+cmp -s -n 4194304 hostile.raw /dev/zero || fail 'a hostile payload wrote to the disk'
+
 assemble boot-sector 0x7c00
 truncate -s 4M boot-sector.bin
 definition boot-sector.bin raw >raw.json
