@@ -95,7 +95,7 @@ int fwcfg_add_file(struct fwcfg *fwcfg, const char *name, const void *data, size
     struct item *item = &fwcfg->files[place];
     memmove(item + 1, item, (fwcfg->file_count - place) * sizeof(*item));
     *item = (struct item){.data = NULL};
-    strcpy(item->name, name);
+    memcpy(item->name, name, strlen(name) + 1);
     item_set(item, data, length);
     fwcfg->file_count++;
     make_directory(fwcfg);
