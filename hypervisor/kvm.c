@@ -186,8 +186,7 @@ int kvm_add_rom(struct kvm *kvm, const void *data, size_t size, struct error *er
     return add_slot(kvm, LAYOUT_4G - size, size, data, KVM_MEM_READONLY, err);
 }
 
-/* --- what devices use ---------------------------------------------------------------------------
- */
+/* --- what devices use ------------------------------------------------------------------------- */
 
 static void set_line(void *context, unsigned gsi, bool is_high)
 {

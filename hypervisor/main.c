@@ -37,8 +37,7 @@ struct settings {
     bool allow_outside, is_snapshot, is_detached, is_verbose, wants_help, wants_version;
 };
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 static const struct row {
     struct option option;
@@ -191,8 +190,7 @@ static int parse(struct settings *settings, int argc, char *argv[], struct error
     return check_settings(settings, err);
 }
 
-/* --- the definition -----------------------------------------------------------------------------
- */
+/* --- the definition --------------------------------------------------------------------------- */
 
 struct source {
     char *folder, *name; /* owned */
@@ -250,8 +248,7 @@ static int change_guest(const struct settings *settings, struct guest *guest, st
     return guest_validate(guest, settings->allow_outside, err);
 }
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static struct vm *signalled_vm;
 

@@ -46,8 +46,7 @@ struct vcpus {
     struct vcpu items[];
 };
 
-/* --- kicking ------------------------------------------------------------------------------------
- */
+/* --- kicking ---------------------------------------------------------------------------------- */
 
 static _Thread_local struct kvm_run *own_run;
 
@@ -108,8 +107,7 @@ void vcpus_resume(struct vcpus *vcpus)
     pthread_mutex_unlock(&vcpus->lock);
 }
 
-/* --- a CPU's thread -----------------------------------------------------------------------------
- */
+/* --- a CPU's thread --------------------------------------------------------------------------- */
 
 static void fail(struct vcpu *vcpu, const struct error *error)
 {
@@ -225,8 +223,7 @@ static void *vcpu_main(void *context)
     return NULL;
 }
 
-/* --- making them --------------------------------------------------------------------------------
- */
+/* --- making them ------------------------------------------------------------------------------ */
 
 static int make_cpu(struct vcpu *vcpu, struct error *err)
 {
@@ -334,8 +331,7 @@ void vcpus_free(struct vcpus *vcpus)
     free(vcpus);
 }
 
-/* --- the rest -----------------------------------------------------------------------------------
- */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 int vcpus_reset(struct vcpus *vcpus, const struct boot_entry *entry, struct error *err)
 {

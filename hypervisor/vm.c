@@ -24,8 +24,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* --- requests -----------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 /* Signal-safe. */
 static void request(struct vm *vm, enum vm_request what)
@@ -115,8 +114,7 @@ static void on_request(void *context, uint32_t events)
     handle_requests(vm);
 }
 
-/* --- making it ----------------------------------------------------------------------------------
- */
+/* --- making it -------------------------------------------------------------------------------- */
 
 static int check_guest(const struct vm_options *options, struct error *err)
 {
@@ -243,8 +241,7 @@ struct loop *vm_loop(struct vm *vm)
     return vm->loop;
 }
 
-/* --- running it ---------------------------------------------------------------------------------
- */
+/* --- running it ------------------------------------------------------------------------------- */
 
 /* What is in memory at the start, and where the CPUs are. */
 static int place(struct vm *vm, struct error *err)
@@ -334,8 +331,7 @@ void vm_stop(struct vm *vm)
     request(vm, VM_REQUEST_STOP);
 }
 
-/* --- ruling and looking -------------------------------------------------------------------------
- */
+/* --- ruling and looking ----------------------------------------------------------------------- */
 
 int64_t vm_now_ns(void)
 {

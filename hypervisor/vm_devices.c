@@ -27,8 +27,7 @@ static int add(struct vm *vm, struct device *device)
     return 0;
 }
 
-/* --- the platform -------------------------------------------------------------------------------
- */
+/* --- the platform ----------------------------------------------------------------------------- */
 
 static int make_fwcfg(struct vm *vm, struct error *err)
 {
@@ -83,8 +82,7 @@ static int make_pci(struct vm *vm, struct error *err)
     return vm->pci ? add(vm, pci_device(vm->pci)) : -1;
 }
 
-/* --- virtio -------------------------------------------------------------------------------------
- */
+/* --- virtio ----------------------------------------------------------------------------------- */
 
 /* Takes the device, into the next slot, whose number is the result; 0 on failure. */
 static unsigned plug_in(struct vm *vm, struct virtio_device *device, struct error *err)
@@ -199,8 +197,7 @@ static int make_balloon(struct vm *vm, struct error *err)
     return -1;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 struct firmware_options vm_firmware_options(const struct vm *vm, unsigned slots[PCI_SLOTS])
 {
