@@ -99,8 +99,12 @@ void vcpus_pause(struct vcpus *vcpus)
     pthread_mutex_unlock(&vcpus->lock);
 }
 
+/* A guest whose clock jumped is told why (where it asked to be): else it complains of CPUs that were
+ * stuck. */
 void vcpus_resume(struct vcpus *vcpus)
 {
+    for (unsigned i = 0; i < vcpus->count; i++)
+        ioctl(vcpus->items[i].fd, KVM_KVMCLOCK_CTRL, 0);
     pthread_mutex_lock(&vcpus->lock);
     atomic_store(&vcpus->should_rest, false);
     pthread_cond_broadcast(&vcpus->changed);

@@ -279,6 +279,9 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     each_device(vm, DEVICE_PAUSE);
     vm->state = VM_ENDED;
     *result = vm->result;
+    log_info(vm->options.log, "ran for %.1f s, %.1f s of CPU, %llu exits",
+             clock_seconds() - vm->started, vcpus_cpu_seconds(vm->vcpus),
+             (unsigned long long)vcpus_exits(vm->vcpus));
     return status;
 }
 
