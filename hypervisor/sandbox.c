@@ -71,11 +71,11 @@ static const int loop_calls[] = {
 
 /* What running, a reset, an interrupt and a device's registers lead to. */
 static const unsigned machine_ioctls[] = {
-    KVM_RUN,           KVM_IRQ_LINE,  KVM_SIGNAL_MSI, KVM_IOEVENTFD,
-    KVM_SET_IRQCHIP,   KVM_SET_PIT2,  KVM_GET_REGS,   KVM_SET_REGS,
-    KVM_GET_SREGS,     KVM_SET_SREGS, KVM_SET_FPU,    KVM_SET_XCRS,
-    KVM_SET_DEBUGREGS, KVM_SET_LAPIC, KVM_SET_MSRS,   KVM_SET_VCPU_EVENTS,
-    KVM_SET_MP_STATE,  TUNSETOFFLOAD,
+    KVM_RUN,           KVM_IRQ_LINE,      KVM_SIGNAL_MSI, KVM_IOEVENTFD,
+    KVM_SET_IRQCHIP,   KVM_SET_PIT2,      KVM_GET_REGS,   KVM_SET_REGS,
+    KVM_GET_SREGS,     KVM_SET_SREGS,     KVM_SET_FPU,    KVM_SET_XCRS,
+    KVM_SET_DEBUGREGS, KVM_SET_LAPIC,     KVM_SET_MSRS,   KVM_SET_VCPU_EVENTS,
+    KVM_SET_MP_STATE,  KVM_KVMCLOCK_CTRL, TUNSETOFFLOAD,
 };
 
 static const unsigned io_ioctls[] = {KVM_SIGNAL_MSI, KVM_IRQ_LINE};

@@ -99,8 +99,8 @@ void vcpus_pause(struct vcpus *vcpus)
     pthread_mutex_unlock(&vcpus->lock);
 }
 
-/* A guest whose clock jumped is told why (where it asked to be): else it complains of CPUs that were
- * stuck. */
+/* A guest whose clock jumped is told why (where it asked to be): else it complains of CPUs that
+ * were stuck. */
 void vcpus_resume(struct vcpus *vcpus)
 {
     for (unsigned i = 0; i < vcpus->count; i++)
