@@ -46,12 +46,9 @@ static void init_hostile(struct phony *phony)
 }
 
 static const struct guest_kind kinds[] = {
-    {"Debian 11", phony_init_debian11},
-    {"Debian 12", phony_init_debian12},
-    {"Debian 13", phony_init_debian13},
-    {"System V", phony_init_sysv},
-    {"UEFI", phony_init_uefi},
-    {"empty", init_empty},
+    {"Debian 11", phony_init_debian11}, {"Debian 12", phony_init_debian12},
+    {"Debian 13", phony_init_debian13}, {"System V", phony_init_sysv},
+    {"UEFI", phony_init_uefi},          {"empty", init_empty},
     {"hostile", init_hostile},
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
