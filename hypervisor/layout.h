@@ -40,6 +40,7 @@
 
 /* Global system interrupts. The first 16 are the ISA ones. */
 #define LAYOUT_GSI_SERIAL 4
+#define LAYOUT_GSI_RTC 8
 #define LAYOUT_GSI_SCI 9
 #define LAYOUT_GSI_PCI 16 /* 16 to 23: INTA of slot n is 16 + n % 8 */
 #define LAYOUT_GSI_PCI_COUNT 8

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * CMOS memory and RTC (Motorola MC146818): the time as register B says it is to be written, behind
- * ports 0x70 and 0x71. Setting it keeps a difference to the host's clock. It does not interrupt:
- * alarms and rates are only stored. What a PC's firmware keeps in CMOS is filled in at reset.
+ * ports 0x70 and 0x71. Setting it keeps a difference to the host's clock. Alarms and updates
+ * interrupt (hwclock waits for one); there is no periodic interrupt, its rate is only stored. What
+ * a PC's firmware keeps in CMOS is filled in at reset.
  */
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/own.h"
 #include "hypervisor/layout.h"
 #include "hypervisor/platform.h"
 #include "hypervisor/ports.h"
 
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CMOS_SIZE 128
 #define CMOS_SECONDS 0x00
@@ -27,9 +33,17 @@
 #define CMOS_CENTURY 0x32
 #define A_32KHZ 0x26 /* divider on, 1024 Hz; it is never updating (bit 7) */
 #define B_SET 0x80
+#define B_ALARM 0x20
+#define B_UPDATE 0x10
 #define B_BINARY 0x04
 #define B_24_HOURS 0x02
+#define C_INTERRUPT 0x80
+#define C_ALARM 0x20  /* as B_ALARM */
+#define C_UPDATE 0x10 /* as B_UPDATE */
 #define D_VALID 0x80
+#define ALARM_ANY 0xc0 /* and above: whatever the time is */
+#define LATE_MAX 60    /* seconds that the loop may be late for an alarm */
+#define SECOND_NS 1000000000L
 #define HOURS_PM 0x80
 
 struct rtc {
@@ -39,12 +53,17 @@ struct rtc {
     uint8_t cmos[CMOS_SIZE]; /* its time is right only while B_SET is */
     int64_t ahead;           /* seconds: the guest's clock less the host's */
     int64_t seen;            /* the time when A was read */
+    struct loop_watch watch; /* a timer that ticks while somebody wants to be interrupted */
+    bool is_ticking, is_paused, line_is_high;
+    int64_t ticked; /* the time of its last tick */
 };
 
 static int64_t rtc_time(const struct rtc *rtc)
 {
-    time_t now = rtc->options.now ? rtc->options.now(rtc->options.context) : time(NULL);
+    struct timespec host;
     struct tm local;
+    clock_gettime(CLOCK_REALTIME, &host); /* time() may be some milliseconds late */
+    time_t now = rtc->options.now ? rtc->options.now(rtc->options.context) : host.tv_sec;
     if (rtc->options.is_local_time && localtime_r(&now, &local))
         now += local.tm_gmtoff;
     return now + rtc->ahead;
@@ -113,6 +132,74 @@ static bool is_time(uint8_t at)
            (at >= CMOS_WEEKDAY && at <= CMOS_YEAR) || at == CMOS_CENTURY;
 }
 
+static void update_line(struct rtc *rtc)
+{
+    const struct interrupts *interrupts = rtc->base.host.interrupts;
+    bool is_high = rtc->cmos[CMOS_C] & rtc->cmos[CMOS_B] & (C_ALARM | C_UPDATE);
+    rtc->cmos[CMOS_C] = (uint8_t)((rtc->cmos[CMOS_C] & ~C_INTERRUPT) | (is_high ? C_INTERRUPT : 0));
+    if (is_high != rtc->line_is_high)
+        interrupts->set_line(interrupts->context, LAYOUT_GSI_RTC, is_high);
+    rtc->line_is_high = is_high;
+}
+
+/* Register C is cleared by being read. */
+static uint8_t take_flags(struct rtc *rtc)
+{
+    uint8_t flags = rtc->cmos[CMOS_C];
+    rtc->cmos[CMOS_C] = 0;
+    update_line(rtc);
+    return flags;
+}
+
+/* Ticks at the host's seconds, or not at all. */
+static void update_timer(struct rtc *rtc)
+{
+    bool is_ticking = (rtc->cmos[CMOS_B] & (B_ALARM | B_UPDATE)) && !(rtc->cmos[CMOS_B] & B_SET) &&
+                      !rtc->is_paused;
+    struct itimerspec when = {.it_interval.tv_sec = 0};
+    struct timespec now;
+    if (is_ticking == rtc->is_ticking)
+        return;
+    if (is_ticking) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        long left = SECOND_NS - now.tv_nsec;
+        when.it_value = (struct timespec){left / SECOND_NS, left % SECOND_NS};
+        when.it_interval.tv_sec = 1;
+        rtc->ticked = rtc_time(rtc);
+    }
+    rtc->is_ticking = is_ticking;
+    timerfd_settime(rtc->watch.fd, 0, &when, NULL);
+}
+
+static bool is_alarm(struct rtc *rtc, int64_t when)
+{
+    write_time_down(rtc, when);
+    for (unsigned at = CMOS_SECONDS; at <= CMOS_HOURS; at += 2) {
+        if (rtc->cmos[at + 1] < ALARM_ANY && rtc->cmos[at + 1] != rtc->cmos[at])
+            return false;
+    }
+    return true;
+}
+
+static void tick(void *context, uint32_t events)
+{
+    (void)events;
+    struct rtc *rtc = context;
+    uint64_t expirations;
+    pthread_mutex_lock(&rtc->base.lock);
+    ssize_t length = read(rtc->watch.fd, &expirations, sizeof(expirations));
+    int64_t now = rtc_time(rtc);
+    if (length > 0 && rtc->is_ticking && now > rtc->ticked) {
+        int64_t missed = now - rtc->ticked;
+        rtc->cmos[CMOS_C] |= C_UPDATE;
+        for (int64_t back = missed < LATE_MAX ? missed : LATE_MAX; back-- > 0;)
+            rtc->cmos[CMOS_C] |= is_alarm(rtc, now - back) ? C_ALARM : 0;
+    }
+    rtc->ticked = now;
+    update_line(rtc);
+    pthread_mutex_unlock(&rtc->base.lock);
+}
+
 /*
  * A guest reads A, sees that no update is due, and has 244 microseconds for all the others. It has
  * a second here: those bytes are of one time, the one when A was read.
@@ -122,6 +209,8 @@ static uint8_t read_register(struct rtc *rtc)
     bool is_running = !(rtc->cmos[CMOS_B] & B_SET);
     if (rtc->index == CMOS_A)
         rtc->seen = rtc_time(rtc);
+    if (rtc->index == CMOS_C)
+        return take_flags(rtc);
     if (is_running && is_time(rtc->index)) {
         int64_t now = rtc_time(rtc);
         write_time_down(rtc, now == rtc->seen + 1 ? rtc->seen : now);
@@ -138,6 +227,8 @@ static void write_b(struct rtc *rtc, uint8_t value)
         write_time_down(rtc, rtc_time(rtc));
     else if (was_set && !(value & B_SET))
         take_time(rtc);
+    update_timer(rtc);
+    update_line(rtc);
 }
 
 static void write_time_byte(struct rtc *rtc, uint8_t value)
@@ -211,12 +302,47 @@ static void reset(struct port_device *device)
     rtc->index = 0;
     rtc->cmos[CMOS_A] = A_32KHZ;
     rtc->cmos[CMOS_B] = B_24_HOURS;
+    rtc->cmos[CMOS_C] = 0;
     rtc->cmos[CMOS_D] = D_VALID;
     fill_configuration(rtc);
+    update_timer(rtc);
+    update_line(rtc);
+}
+
+static void set_paused(struct device *device, bool is_paused)
+{
+    struct rtc *rtc = (struct rtc *)device;
+    pthread_mutex_lock(&rtc->base.lock);
+    rtc->is_paused = is_paused;
+    update_timer(rtc);
+    pthread_mutex_unlock(&rtc->base.lock);
+}
+
+static void rtc_pause(struct device *device)
+{
+    set_paused(device, true);
+}
+
+static void rtc_resume(struct device *device)
+{
+    set_paused(device, false);
+}
+
+static void rtc_close(struct device *device)
+{
+    struct rtc *rtc = (struct rtc *)device;
+    if (rtc->watch.fd >= 0)
+        loop_remove(rtc->base.host.loop, &rtc->watch);
+    own_close(&rtc->watch.fd);
+    port_device_close(device);
 }
 
 static const struct port_kind kind = {
-    .ops = {.name = "rtc", .reset = port_device_reset, .close = port_device_close},
+    .ops = {.name = "rtc",
+            .reset = port_device_reset,
+            .pause = rtc_pause,
+            .resume = rtc_resume,
+            .close = rtc_close},
     .read = read_port,
     .write = write_port,
     .reset = reset,
@@ -232,5 +358,12 @@ struct device *rtc_new(const struct device_host *host, const struct rtc_options 
     rtc->options = *options;
     port_device_reset(&rtc->base.device);
     tzset(); /* reads its file now: later no file can be opened */
-    return &rtc->base.device;
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    rtc->watch = (struct loop_watch){tick, rtc, fd};
+    if (fd < 0)
+        error_set(err, errno, "make the clock's timer");
+    else if (loop_add(host->loop, &rtc->watch, EPOLLIN, err) == 0)
+        return &rtc->base.device;
+    rtc_close(&rtc->base.device);
+    return NULL;
 }

@@ -106,7 +106,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bus bus;
     struct device *devices[DEVICES];
     const struct interrupts interrupts = {.set_line = set_line};
-    const struct device_host host = {.ports = &bus, .interrupts = &interrupts, .event = on_event};
+    static struct loop *loop; /* does not run */
+    if (!loop && !(loop = loop_new(NULL)))
+        abort();
+    const struct device_host host = {
+        .ports = &bus, .interrupts = &interrupts, .loop = loop, .event = on_event};
 
     bus_init(&bus);
     make_devices(&host, devices);

@@ -11,7 +11,7 @@
 #define DATA (LAYOUT_PORT_RTC + 1)
 #define NOON INT64_C(1709208005) /* 2024-02-29 12:00:05 UTC, a Thursday */
 
-static int64_t host_time;
+static _Atomic int64_t host_time; /* read in the loop's thread */
 
 static int64_t now(void *context)
 {
@@ -166,6 +166,53 @@ static void test_rtc_local_time_is_that_of_the_hosts_zone(void **state)
     rig_free(rig, device);
 }
 
+static void test_rtc_update_interrupts_each_second_until_it_is_seen(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new();
+    struct device *device = rtc_on(rig);
+    rig_start_loop(rig);
+    put(rig, 0x0b, 0x12);
+    usleep(10000);
+    assert_false(rig->levels[LAYOUT_GSI_RTC]); /* the time is still the same */
+    atomic_fetch_add(&host_time, 1);
+    assert_true(rig_waits_for_line(rig, LAYOUT_GSI_RTC, true));
+    assert_int_equal(get(rig, 0x0c), 0x90);
+    assert_false(rig->levels[LAYOUT_GSI_RTC]);
+    assert_int_equal(get(rig, 0x0c), 0);
+    put(rig, 0x0b, 0x02);
+    rig_free(rig, device);
+}
+
+static void test_rtc_alarm_interrupts_at_its_time_and_not_in_a_pause(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new();
+    struct device *device = rtc_on(rig);
+    rig_start_loop(rig);
+    put(rig, 1, 0x09); /* every hour, at :00:09 */
+    put(rig, 3, 0x00);
+    put(rig, 5, 0xff);
+    put(rig, 0x0b, 0x22);
+    device->ops->pause(device);
+    atomic_fetch_add(&host_time, 3600);
+    usleep(10000);
+    device->ops->resume(device);
+    atomic_fetch_add(&host_time, 6); /* to :00:11: noticed late, but noticed */
+    assert_true(rig_waits_for_line(rig, LAYOUT_GSI_RTC, true));
+    assert_int_equal(get(rig, 0x0c), 0xb0);
+    assert_int_equal(rig->rises[LAYOUT_GSI_RTC], 1);
+    atomic_fetch_add(&host_time, 58); /* to :01:09: not at this minute */
+    put(rig, 0x0b, 0x32);
+    atomic_fetch_add(&host_time, 1);
+    assert_true(rig_waits_for_line(rig, LAYOUT_GSI_RTC, true));
+    assert_int_equal(get(rig, 0x0c), 0x90);
+    device->ops->reset(device);
+    assert_int_equal(get(rig, 0x0b), 0x02);
+    assert_false(rig->levels[LAYOUT_GSI_RTC]);
+    rig_free(rig, device);
+}
+
 static void test_rtc_follows_the_hosts_clock(void **state)
 {
     (void)state;
@@ -245,6 +292,8 @@ int main(void)
         cmocka_unit_test(test_rtc_bytes_read_after_register_a_are_of_one_second),
         cmocka_unit_test(test_rtc_any_bytes_are_a_time),
         cmocka_unit_test(test_rtc_local_time_is_that_of_the_hosts_zone),
+        cmocka_unit_test(test_rtc_update_interrupts_each_second_until_it_is_seen),
+        cmocka_unit_test(test_rtc_alarm_interrupts_at_its_time_and_not_in_a_pause),
         cmocka_unit_test(test_rtc_follows_the_hosts_clock),
         cmocka_unit_test(test_rtc_cmos_tells_firmware_of_memory_cpus_and_boot_order),
         cmocka_unit_test(test_rtc_index_ignores_the_nmi_bit_and_alarms_are_stored),
