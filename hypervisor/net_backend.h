@@ -39,7 +39,7 @@ struct net_backend_ops {
 /* The first member of each. */
 struct net_backend {
     const struct net_backend_ops *ops;
-    int fd;                    /* to wait for; owned; -1: no cable */
+    int fd;                    /* to wait for; owned; -1: no cable, nothing is asked of it */
     bool has_unsent;           /* a frame that was sent is only in part on its way */
     uint64_t offload_features; /* VIRTIO_NET_F_ bits that the other end can do: TAP with vnet_hdr */
     /* TAP: what the driver accepted; NULL: nothing to set. */

@@ -7,27 +7,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static ssize_t none_receive(struct net_backend *backend, const struct iovec *parts, size_t count,
-                            struct error *err)
-{
-    (void)backend, (void)parts, (void)count, (void)err;
-    return 0;
-}
-
-static int none_send(struct net_backend *backend, const struct iovec *parts, size_t count,
-                     struct error *err)
-{
-    (void)backend, (void)parts, (void)count, (void)err;
-    return 1;
-}
-
 static void none_close(struct net_backend *backend)
 {
     free(backend);
 }
 
-static const struct net_backend_ops none_ops = {
-    .name = "none", .receive = none_receive, .send = none_send, .close = none_close};
+/* Without a descriptor nothing is received or sent. */
+static const struct net_backend_ops none_ops = {.name = "none", .close = none_close};
 
 struct net_backend *net_none_open(const char *rest, struct log *log, struct error *err)
 {

@@ -22,7 +22,6 @@
 #define PIECE_PAGES 256
 
 struct balloon {
-    struct virtio_device device;
     struct virtio_worker worker;
     struct virtqueue_chain chain;
     uint32_t target_pages, actual_pages;
@@ -74,21 +73,21 @@ static void give_back(const struct guest_memory *memory, const struct virtqueue_
     run_end(&run);
 }
 
+static bool serve(struct virtio_worker *worker, unsigned queue)
+{
+    struct balloon *balloon = (struct balloon *)worker;
+    struct virtqueue *ring = &worker->device.queues[queue];
+    if (virtio_worker_pop(worker, queue, &balloon->chain) <= 0)
+        return false;
+    if (queue == INFLATE)
+        give_back(ring->memory, &balloon->chain);
+    virtqueue_push(ring, &balloon->chain, 0);
+    return true;
+}
+
 static void balloon_work(struct virtio_device *device, unsigned queue)
 {
-    struct balloon *balloon = balloon_of(device);
-    struct virtqueue *ring = &device->queues[queue];
-    int done = 0;
-    while (done < VIRTIO_WORKER_BUDGET &&
-           virtio_worker_pop(&balloon->worker, queue, &balloon->chain) > 0) {
-        if (queue == INFLATE)
-            give_back(ring->memory, &balloon->chain);
-        virtqueue_push(ring, &balloon->chain, 0);
-        done++;
-    }
-    if (done == VIRTIO_WORKER_BUDGET)
-        virtio_worker_again(&balloon->worker, queue);
-    virtio_worker_tell(&balloon->worker, queue);
+    virtio_worker_drain(&balloon_of(device)->worker, queue, serve);
 }
 
 static void balloon_read_config(struct virtio_device *device, uint32_t offset, void *to,
@@ -123,22 +122,7 @@ static int balloon_start(struct virtio_device *device, struct error *err)
     pthread_mutex_lock(&balloon->worker.lock);
     balloon->actual_pages = 0; /* a reset gave all pages back to the guest */
     pthread_mutex_unlock(&balloon->worker.lock);
-    return virtio_worker_start(&balloon->worker, err);
-}
-
-static void balloon_stop(struct virtio_device *device)
-{
-    virtio_worker_stop(&balloon_of(device)->worker);
-}
-
-static void balloon_pause(struct virtio_device *device)
-{
-    virtio_worker_pause(&balloon_of(device)->worker);
-}
-
-static void balloon_resume(struct virtio_device *device)
-{
-    virtio_worker_resume(&balloon_of(device)->worker);
+    return virtio_worker_start(device, err);
 }
 
 static void balloon_close(struct virtio_device *device)
@@ -156,9 +140,9 @@ static const struct virtio_device_ops balloon_ops = {
     .read_config = balloon_read_config,
     .write_config = balloon_write_config,
     .start = balloon_start,
-    .stop = balloon_stop,
-    .pause = balloon_pause,
-    .resume = balloon_resume,
+    .stop = virtio_worker_stop,
+    .pause = virtio_worker_pause,
+    .resume = virtio_worker_resume,
     .close = balloon_close,
 };
 
@@ -169,16 +153,16 @@ struct virtio_device *virtio_balloon_new(struct loop *loop, struct error *err)
         error_set(err, ENOMEM, "a balloon");
         return NULL;
     }
-    balloon->device = (struct virtio_device){
+    balloon->worker.device = (struct virtio_device){
         .ops = &balloon_ops,
         .offered = UINT64_C(1) << VIRTIO_BALLOON_F_DEFLATE_ON_OOM,
         .queue_count = 2,
         .queue_size = 128,
     };
     balloon->worker.work = balloon_work;
-    if (virtio_worker_init(&balloon->worker, &balloon->device, loop, false, err) == 0)
-        return &balloon->device;
-    balloon_close(&balloon->device);
+    if (virtio_worker_init(&balloon->worker, loop, false, err) == 0)
+        return &balloon->worker.device;
+    balloon_close(&balloon->worker.device);
     return NULL;
 }
 

@@ -22,7 +22,6 @@
 #define READ_PARTS 8
 
 struct console {
-    struct virtio_device device;
     struct virtio_worker worker;
     int out;
     struct loop_watch in;
@@ -65,18 +64,14 @@ static void print(const struct console *console)
     }
 }
 
-static void transmit(struct console *console)
+static bool transmit(struct virtio_worker *worker, unsigned queue)
 {
-    int done = 0;
-    while (done < VIRTIO_WORKER_BUDGET &&
-           virtio_worker_pop(&console->worker, TX, &console->chain) > 0) {
-        print(console);
-        virtqueue_push(&console->device.queues[TX], &console->chain, 0);
-        done++;
-    }
-    if (done == VIRTIO_WORKER_BUDGET)
-        virtio_worker_again(&console->worker, TX);
-    virtio_worker_tell(&console->worker, TX);
+    struct console *console = (struct console *)worker;
+    if (virtio_worker_pop(worker, queue, &console->chain) <= 0)
+        return false;
+    print(console);
+    virtqueue_push(&worker->device.queues[queue], &console->chain, 0);
+    return true;
 }
 
 /* What cannot be watched (a file, /dev/null) is as an end that nobody types at. */
@@ -95,7 +90,7 @@ static void watch(struct console *console, bool on)
 static void receive(struct console *console)
 {
     struct iovec parts[READ_PARTS];
-    struct virtqueue *queue = &console->device.queues[RX];
+    struct virtqueue *queue = &console->worker.device.queues[RX];
     const struct virtqueue_chain *chain = &console->chain;
     unsigned count = 0;
     if (virtio_worker_pop(&console->worker, RX, &console->chain) <= 0) {
@@ -124,7 +119,7 @@ static void console_work(struct virtio_device *device, unsigned queue)
 {
     struct console *console = console_of(device);
     if (queue == TX)
-        transmit(console);
+        virtio_worker_drain(&console->worker, TX, transmit);
     else
         watch(console, true);
 }
@@ -137,31 +132,11 @@ static void typed(void *context, uint32_t events)
         watch(console, false);
         return;
     }
-    if (console->device.queue_is_ready[RX])
+    if (console->worker.device.queue_is_ready[RX])
         receive(console);
     else
         watch(console, false);
     virtio_worker_leave(&console->worker);
-}
-
-static int console_start(struct virtio_device *device, struct error *err)
-{
-    return virtio_worker_start(&console_of(device)->worker, err);
-}
-
-static void console_stop(struct virtio_device *device)
-{
-    virtio_worker_stop(&console_of(device)->worker);
-}
-
-static void console_pause(struct virtio_device *device)
-{
-    virtio_worker_pause(&console_of(device)->worker);
-}
-
-static void console_resume(struct virtio_device *device)
-{
-    virtio_worker_resume(&console_of(device)->worker);
 }
 
 static void console_close(struct virtio_device *device)
@@ -177,10 +152,10 @@ static const struct virtio_device_ops console_ops = {
     .type = VIRTIO_CONSOLE,
     .pci_class = 0x07, /* communication controller: other */
     .pci_subclass = 0x80,
-    .start = console_start,
-    .stop = console_stop,
-    .pause = console_pause,
-    .resume = console_resume,
+    .start = virtio_worker_start,
+    .stop = virtio_worker_stop,
+    .pause = virtio_worker_pause,
+    .resume = virtio_worker_resume,
     .close = console_close,
 };
 
@@ -194,11 +169,11 @@ struct virtio_device *virtio_console_new(struct loop *loop, int in, int out, str
     console->out = out;
     console->in = (struct loop_watch){typed, console, in};
     console->has_ended = in < 0;
-    console->device =
+    console->worker.device =
         (struct virtio_device){.ops = &console_ops, .queue_count = 2, .queue_size = 64};
     console->worker.work = console_work;
-    if (virtio_worker_init(&console->worker, &console->device, loop, false, err) == 0)
-        return &console->device;
-    console_close(&console->device);
+    if (virtio_worker_init(&console->worker, loop, false, err) == 0)
+        return &console->worker.device;
+    console_close(&console->worker.device);
     return NULL;
 }

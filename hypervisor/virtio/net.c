@@ -25,7 +25,6 @@
 #define BIT(bit) (UINT64_C(1) << (bit))
 
 struct net {
-    struct virtio_device device;
     struct virtio_worker worker;
     struct net_backend *backend;
     struct throttle *throttles[2];
@@ -66,7 +65,7 @@ static void link_down(struct net *net, const struct error *err)
 {
     note_link_down(net, err);
     virtio_worker_again(&net->worker, TX); /* what waits to be sent is dropped */
-    net->device.transport->config_changed(net->device.plug);
+    net->worker.device.transport->config_changed(net->worker.device.plug);
 }
 
 static void count(atomic_uint_fast64_t *frames, atomic_uint_fast64_t *bytes, uint64_t size)
@@ -104,7 +103,7 @@ static bool has_buffer(struct net *net)
             return false;
         net->has_buffer = net->buffer.write_bytes >= NET_HEADER_SIZE;
         if (!net->has_buffer)
-            virtqueue_push(&net->device.queues[RX], &net->buffer, 0);
+            virtqueue_push(&net->worker.device.queues[RX], &net->buffer, 0);
     }
     if (!net->has_buffer)
         virtio_worker_again(&net->worker, RX);
@@ -146,7 +145,7 @@ static bool spread(struct net *net)
     }
     store_le16(num_buffers, (uint16_t)net->done_count);
     virtqueue_chain_write(&net->buffer, NUM_BUFFERS_AT, num_buffers, sizeof(num_buffers));
-    virtqueue_push_all(&net->device.queues[RX], net->done, net->done_count);
+    virtqueue_push_all(&net->worker.device.queues[RX], net->done, net->done_count);
     net->has_buffer = net->is_spreading = false;
     return true;
 }
@@ -154,7 +153,7 @@ static bool spread(struct net *net)
 static void place_frame(struct net *net, size_t size)
 {
     uint64_t room = net->buffer.write_bytes;
-    bool fits = size <= room || virtio_has(&net->device, VIRTIO_NET_F_MRG_RXBUF);
+    bool fits = size <= room || virtio_has(&net->worker.device, VIRTIO_NET_F_MRG_RXBUF);
     if (size < SMALLEST_FRAME || size > NET_MAX_FRAME || !fits) {
         drop(net);
         return;
@@ -168,12 +167,13 @@ static void place_frame(struct net *net, size_t size)
 }
 
 /* Whether there may be another. */
-static bool receive_frame(struct net *net)
+static bool receive_frame(struct virtio_worker *worker, unsigned queue)
 {
+    struct net *net = (struct net *)worker;
     net->wants_frames = false;
     if (net->is_spreading && !spread(net))
         return false;
-    if (!net->is_link_up || !virtio_worker_may(&net->worker, RX, net->throttles[RX]) ||
+    if (!net->is_link_up || !virtio_worker_may(worker, queue, net->throttles[RX]) ||
         !has_buffer(net))
         return false;
     ssize_t got = read_frame(net);
@@ -185,13 +185,8 @@ static bool receive_frame(struct net *net)
 
 static void receive_frames(struct net *net)
 {
-    int frames = 0;
-    virtqueue_quiet(&net->device.queues[RX]);
-    while (frames < VIRTIO_WORKER_BUDGET && receive_frame(net))
-        frames++;
-    if (frames == VIRTIO_WORKER_BUDGET)
-        virtio_worker_again(&net->worker, RX);
-    virtio_worker_tell(&net->worker, RX);
+    virtqueue_quiet(&net->worker.device.queues[RX]);
+    virtio_worker_drain(&net->worker, RX, receive_frame);
 }
 
 /* --- from the guest --- */
@@ -218,29 +213,25 @@ static int send_chain(struct net *net)
     return sent != 0;
 }
 
-static bool transmit_frame(struct net *net)
+static bool transmit_frame(struct virtio_worker *worker, unsigned queue)
 {
-    struct virtqueue *queue = &net->device.queues[TX];
-    if (net->is_send_blocked || !virtio_worker_may(&net->worker, TX, net->throttles[TX]) ||
-        virtio_worker_pop(&net->worker, TX, &net->out) <= 0)
+    struct net *net = (struct net *)worker;
+    struct virtqueue *ring = &worker->device.queues[queue];
+    if (net->is_send_blocked || !virtio_worker_may(worker, queue, net->throttles[TX]) ||
+        virtio_worker_pop(worker, queue, &net->out) <= 0)
         return false;
     net->is_send_blocked = !send_chain(net);
     if (net->is_send_blocked)
-        virtqueue_unpop(queue);
+        virtqueue_unpop(ring);
     else
-        virtqueue_push(queue, &net->out, 0);
+        virtqueue_push(ring, &net->out, 0);
     return !net->is_send_blocked;
 }
 
 static void transmit_frames(struct net *net)
 {
-    int frames = 0;
-    virtqueue_quiet(&net->device.queues[TX]);
-    while (frames < VIRTIO_WORKER_BUDGET && transmit_frame(net))
-        frames++;
-    if (frames == VIRTIO_WORKER_BUDGET)
-        virtio_worker_again(&net->worker, TX);
-    virtio_worker_tell(&net->worker, TX);
+    virtqueue_quiet(&net->worker.device.queues[TX]);
+    virtio_worker_drain(&net->worker, TX, transmit_frame);
 }
 
 /* --- in the loop --- */
@@ -297,10 +288,10 @@ static void backend_ready(void *context, uint32_t events)
     if (events & ~(uint32_t)EPOLLIN) {
         flush(net);
         net->is_send_blocked = false;
-        if (net->device.queue_is_ready[TX])
+        if (net->worker.device.queue_is_ready[TX])
             transmit_frames(net);
     }
-    if (events & ~(uint32_t)EPOLLOUT && net->device.queue_is_ready[RX])
+    if (events & ~(uint32_t)EPOLLOUT && net->worker.device.queue_is_ready[RX])
         receive_frames(net);
     watch_for_needs(net);
     virtio_worker_leave(&net->worker);
@@ -333,22 +324,7 @@ static int net_start(struct virtio_device *device, struct error *err)
     if (net->is_link_up && backend->set_offload &&
         backend->set_offload(backend, device->features, &gone) != 0)
         note_link_down(net, &gone);
-    return virtio_worker_start(&net->worker, err);
-}
-
-static void net_stop(struct virtio_device *device)
-{
-    virtio_worker_stop(&net_of(device)->worker);
-}
-
-static void net_pause(struct virtio_device *device)
-{
-    virtio_worker_pause(&net_of(device)->worker);
-}
-
-static void net_resume(struct virtio_device *device)
-{
-    virtio_worker_resume(&net_of(device)->worker);
+    return virtio_worker_start(device, err);
 }
 
 static void net_close(struct virtio_device *device)
@@ -367,9 +343,9 @@ static const struct virtio_device_ops net_ops = {
     .pci_subclass = 0x00,
     .read_config = net_read_config,
     .start = net_start,
-    .stop = net_stop,
-    .pause = net_pause,
-    .resume = net_resume,
+    .stop = virtio_worker_stop,
+    .pause = virtio_worker_pause,
+    .resume = virtio_worker_resume,
     .close = net_close,
 };
 
@@ -388,7 +364,7 @@ struct virtio_device *virtio_net_new(const struct virtio_net_options *options, s
     net->is_link_up = net->backend->fd >= 0;
     net->watch = (struct loop_watch){backend_ready, net, net->backend->fd};
     memcpy(net->mac, options->mac, sizeof(net->mac));
-    net->device = (struct virtio_device){
+    net->worker.device = (struct virtio_device){
         .ops = &net_ops,
         .offered = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
                    net->backend->offload_features,
@@ -396,9 +372,9 @@ struct virtio_device *virtio_net_new(const struct virtio_net_options *options, s
         .queue_size = QUEUE_SIZE,
     };
     net->worker.work = net_work;
-    if (virtio_worker_init(&net->worker, &net->device, options->loop, true, err) == 0)
-        return &net->device;
-    net_close(&net->device);
+    if (virtio_worker_init(&net->worker, options->loop, true, err) == 0)
+        return &net->worker.device;
+    net_close(&net->worker.device);
     return NULL;
 }
 

@@ -14,7 +14,6 @@
 #define CHAIN_BYTES 16384 /* of one chain: what is longer gets less than it asked for */
 
 struct rng {
-    struct virtio_device device;
     struct virtio_worker worker;
     struct throttle throttle;
     struct virtqueue_chain chain;
@@ -40,40 +39,21 @@ static uint32_t fill(const struct virtqueue_chain *chain)
     return filled;
 }
 
+static bool serve(struct virtio_worker *worker, unsigned queue)
+{
+    struct rng *rng = (struct rng *)worker;
+    if (!virtio_worker_may(worker, queue, &rng->throttle) ||
+        virtio_worker_pop(worker, queue, &rng->chain) <= 0)
+        return false;
+    uint32_t filled = fill(&rng->chain);
+    virtqueue_push(&worker->device.queues[queue], &rng->chain, filled);
+    throttle_take(&rng->throttle, filled, 0, virtio_worker_now_ns());
+    return true;
+}
+
 static void rng_work(struct virtio_device *device, unsigned queue)
 {
-    struct rng *rng = rng_of(device);
-    int done = 0;
-    while (done < VIRTIO_WORKER_BUDGET && virtio_worker_may(&rng->worker, queue, &rng->throttle) &&
-           virtio_worker_pop(&rng->worker, queue, &rng->chain) > 0) {
-        uint32_t filled = fill(&rng->chain);
-        virtqueue_push(&device->queues[queue], &rng->chain, filled);
-        throttle_take(&rng->throttle, filled, 0, virtio_worker_now_ns());
-        done++;
-    }
-    if (done == VIRTIO_WORKER_BUDGET)
-        virtio_worker_again(&rng->worker, queue);
-    virtio_worker_tell(&rng->worker, queue);
-}
-
-static int rng_start(struct virtio_device *device, struct error *err)
-{
-    return virtio_worker_start(&rng_of(device)->worker, err);
-}
-
-static void rng_stop(struct virtio_device *device)
-{
-    virtio_worker_stop(&rng_of(device)->worker);
-}
-
-static void rng_pause(struct virtio_device *device)
-{
-    virtio_worker_pause(&rng_of(device)->worker);
-}
-
-static void rng_resume(struct virtio_device *device)
-{
-    virtio_worker_resume(&rng_of(device)->worker);
+    virtio_worker_drain(&rng_of(device)->worker, queue, serve);
 }
 
 static void rng_close(struct virtio_device *device)
@@ -89,10 +69,10 @@ static const struct virtio_device_ops rng_ops = {
     .type = VIRTIO_RNG,
     .pci_class = 0x00, /* not in a class, as QEMU's */
     .pci_subclass = 0xff,
-    .start = rng_start,
-    .stop = rng_stop,
-    .pause = rng_pause,
-    .resume = rng_resume,
+    .start = virtio_worker_start,
+    .stop = virtio_worker_stop,
+    .pause = virtio_worker_pause,
+    .resume = virtio_worker_resume,
     .close = rng_close,
 };
 
@@ -104,11 +84,12 @@ struct virtio_device *virtio_rng_new(struct loop *loop, struct error *err)
         error_set(err, ENOMEM, "a source of random bytes");
         return NULL;
     }
-    rng->device = (struct virtio_device){.ops = &rng_ops, .queue_count = 1, .queue_size = 64};
+    rng->worker.device =
+        (struct virtio_device){.ops = &rng_ops, .queue_count = 1, .queue_size = 64};
     rng->worker.work = rng_work;
     throttle_init(&rng->throttle, &rates, virtio_worker_now_ns());
-    if (virtio_worker_init(&rng->worker, &rng->device, loop, true, err) == 0)
-        return &rng->device;
-    rng_close(&rng->device);
+    if (virtio_worker_init(&rng->worker, loop, true, err) == 0)
+        return &rng->worker.device;
+    rng_close(&rng->worker.device);
     return NULL;
 }

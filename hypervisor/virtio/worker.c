@@ -23,8 +23,8 @@ static void came(struct virtio_worker_queue *queue, int fd)
     (void)ignored;
     if (!virtio_worker_enter(worker))
         return;
-    if (worker->device->queue_is_ready[queue->index])
-        worker->work(worker->device, queue->index);
+    if (worker->device.queue_is_ready[queue->index])
+        worker->work(&worker->device, queue->index);
     virtio_worker_leave(worker);
 }
 
@@ -50,11 +50,10 @@ static int add_timer(struct virtio_worker_queue *queue, struct error *err)
     return loop_add(queue->worker->loop, &queue->timer, EPOLLIN, err);
 }
 
-int virtio_worker_init(struct virtio_worker *worker, struct virtio_device *device,
-                       struct loop *loop, bool has_timers, struct error *err)
+int virtio_worker_init(struct virtio_worker *worker, struct loop *loop, bool has_timers,
+                       struct error *err)
 {
     int result = 0;
-    worker->device = device;
     worker->loop = loop;
     pthread_mutex_init(&worker->lock, NULL);
     for (unsigned i = 0; i < VIRTIO_WORKER_QUEUES; i++) {
@@ -63,7 +62,7 @@ int virtio_worker_init(struct virtio_worker *worker, struct virtio_device *devic
                                               .index = i,
                                               .kick = {kicked, queue, -1},
                                               .timer = {timer_fired, queue, -1}};
-        if (has_timers && result == 0 && i < device->queue_count)
+        if (has_timers && result == 0 && i < worker->device.queue_count)
             result = add_timer(queue, err);
     }
     return result;
@@ -86,11 +85,11 @@ void virtio_worker_fini(struct virtio_worker *worker)
 /* The kicks' descriptors are the transport's and the same at every start. */
 static int watch_kicks(struct virtio_worker *worker, struct error *err)
 {
-    for (unsigned i = 0; i < worker->device->queue_count; i++) {
+    for (unsigned i = 0; i < worker->device.queue_count; i++) {
         struct loop_watch *watch = &worker->queues[i].kick;
         if (watch->fd >= 0)
             continue;
-        watch->fd = worker->device->kick_fds[i];
+        watch->fd = worker->device.kick_fds[i];
         if (loop_add(worker->loop, watch, EPOLLIN, err) != 0) {
             watch->fd = -1;
             return -1;
@@ -101,12 +100,13 @@ static int watch_kicks(struct virtio_worker *worker, struct error *err)
 
 static void kick_all(struct virtio_worker *worker)
 {
-    for (unsigned i = 0; i < worker->device->queue_count; i++)
+    for (unsigned i = 0; i < worker->device.queue_count; i++)
         virtio_worker_again(worker, i);
 }
 
-int virtio_worker_start(struct virtio_worker *worker, struct error *err)
+int virtio_worker_start(struct virtio_device *device, struct error *err)
 {
+    struct virtio_worker *worker = (struct virtio_worker *)device;
     pthread_mutex_lock(&worker->lock);
     int result = watch_kicks(worker, err);
     worker->is_started = result == 0;
@@ -117,22 +117,25 @@ int virtio_worker_start(struct virtio_worker *worker, struct error *err)
     return result;
 }
 
-void virtio_worker_stop(struct virtio_worker *worker)
+void virtio_worker_stop(struct virtio_device *device)
 {
+    struct virtio_worker *worker = (struct virtio_worker *)device;
     pthread_mutex_lock(&worker->lock);
     worker->is_started = false;
     pthread_mutex_unlock(&worker->lock);
 }
 
-void virtio_worker_pause(struct virtio_worker *worker)
+void virtio_worker_pause(struct virtio_device *device)
 {
+    struct virtio_worker *worker = (struct virtio_worker *)device;
     pthread_mutex_lock(&worker->lock);
     worker->is_paused = true;
     pthread_mutex_unlock(&worker->lock);
 }
 
-void virtio_worker_resume(struct virtio_worker *worker)
+void virtio_worker_resume(struct virtio_device *device)
 {
+    struct virtio_worker *worker = (struct virtio_worker *)device;
     pthread_mutex_lock(&worker->lock);
     worker->is_paused = false;
     if (worker->is_started)
@@ -156,7 +159,7 @@ void virtio_worker_leave(struct virtio_worker *worker)
 
 int virtio_worker_pop(struct virtio_worker *worker, unsigned queue, struct virtqueue_chain *chain)
 {
-    struct virtqueue *ring = &worker->device->queues[queue];
+    struct virtqueue *ring = &worker->device.queues[queue];
     int got = virtqueue_pop(ring, chain, NULL);
     if (got == 0 && virtqueue_want_kicks(ring))
         got = virtqueue_pop(ring, chain, NULL);
@@ -168,19 +171,30 @@ int virtio_worker_pop(struct virtio_worker *worker, unsigned queue, struct virtq
 void virtio_worker_break(struct virtio_worker *worker)
 {
     if (!worker->is_broken)
-        worker->device->transport->needs_reset(worker->device->plug);
+        worker->device.transport->needs_reset(worker->device.plug);
     worker->is_broken = true;
+}
+
+void virtio_worker_drain(struct virtio_worker *worker, unsigned queue,
+                         bool (*one)(struct virtio_worker *worker, unsigned queue))
+{
+    int done = 0;
+    while (done < VIRTIO_WORKER_BUDGET && one(worker, queue))
+        done++;
+    if (done == VIRTIO_WORKER_BUDGET)
+        virtio_worker_again(worker, queue);
+    virtio_worker_tell(worker, queue);
 }
 
 void virtio_worker_tell(struct virtio_worker *worker, unsigned queue)
 {
-    if (virtqueue_should_interrupt(&worker->device->queues[queue]))
-        virtio_interrupt(worker->device, queue);
+    if (virtqueue_should_interrupt(&worker->device.queues[queue]))
+        virtio_interrupt(&worker->device, queue);
 }
 
 void virtio_worker_again(struct virtio_worker *worker, unsigned queue)
 {
-    eventfd_write(worker->device->kick_fds[queue], 1);
+    eventfd_write(worker->device.kick_fds[queue], 1);
 }
 
 bool virtio_worker_may(struct virtio_worker *worker, unsigned queue, struct throttle *throttle)

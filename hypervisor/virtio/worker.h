@@ -23,8 +23,9 @@ struct virtio_worker_queue {
     struct loop_watch kick, timer;
 };
 
+/* The first member of each. */
 struct virtio_worker {
-    struct virtio_device *device;
+    struct virtio_device device;
     struct loop *loop;
     void (*work)(struct virtio_device *device, unsigned queue);
     pthread_mutex_t lock;
@@ -32,16 +33,17 @@ struct virtio_worker {
     struct virtio_worker_queue queues[VIRTIO_WORKER_QUEUES];
 };
 
-/* With a timer for each queue if asked. Leaves what fini may be called for, also on failure. */
-int virtio_worker_init(struct virtio_worker *worker, struct virtio_device *device,
-                       struct loop *loop, bool has_timers, struct error *err);
+/* `device` and `work` are set. With a timer for each queue if asked. Leaves what fini may be called
+ * for, also on failure. */
+int virtio_worker_init(struct virtio_worker *worker, struct loop *loop, bool has_timers,
+                       struct error *err);
 void virtio_worker_fini(struct virtio_worker *worker);
 
-/* The device's callbacks; work is done for every queue soon after start and resume. */
-int virtio_worker_start(struct virtio_worker *worker, struct error *err);
-void virtio_worker_stop(struct virtio_worker *worker);
-void virtio_worker_pause(struct virtio_worker *worker);
-void virtio_worker_resume(struct virtio_worker *worker);
+/* Callbacks of the device; work is done for every queue soon after start and resume. */
+int virtio_worker_start(struct virtio_device *device, struct error *err);
+void virtio_worker_stop(struct virtio_device *device);
+void virtio_worker_pause(struct virtio_device *device);
+void virtio_worker_resume(struct virtio_device *device);
 
 /* For watches of the device's own: locks, and whether it may work now. */
 bool virtio_worker_enter(struct virtio_worker *worker);
@@ -55,7 +57,10 @@ int virtio_worker_pop(struct virtio_worker *worker, unsigned queue, struct virtq
 /* The driver broke a rule: nothing more is done until a reset, and it is told so. */
 void virtio_worker_break(struct virtio_worker *worker);
 
-/* Interrupts if the driver wants it. */
+/* As long as `one` says that there may be more, within the budget; then interrupts if the driver
+ * wants it. */
+void virtio_worker_drain(struct virtio_worker *worker, unsigned queue,
+                         bool (*one)(struct virtio_worker *worker, unsigned queue));
 void virtio_worker_tell(struct virtio_worker *worker, unsigned queue);
 
 /* Work for the queue again, when others had their turn; or when the throttle (NULL: none) lets it:
