@@ -250,7 +250,7 @@ static int change_guest(const struct settings *settings, struct guest *guest, st
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static struct vm *signalled_vm;
+static struct vm *volatile signalled_vm;
 
 static void on_signal(int number)
 {
