@@ -118,7 +118,7 @@ static void add_machine(struct builder *builder)
      * Emulated, the guest's clock counts its own instructions. On a host that has no time for it
      * a clock of its own would let its 90 s device time-outs pass while it hardly ran.
      */
-    if (!is_kvm)
+    if (!is_kvm && !machine->run)
         option(builder, "-icount", "shift=2,sleep=on");
     option(builder, "-cpu", "%s", is_kvm ? "host" : "max");
     option(builder, "-smp", "%u", machine->cpus);
@@ -128,18 +128,35 @@ static void add_machine(struct builder *builder)
         option(builder, "-uuid", "%s", guest->uuid);
 }
 
+/* In the boot test our own pipe; else sockets for whoever comes. */
+static void add_console(struct builder *builder)
+{
+    const struct qemu_run *run = builder->machine->run;
+    if (!run) {
+        flag(builder, "-no-reboot");
+        option(builder, "-chardev", "stdio,id=console,signal=off");
+    } else {
+        AUTO_FREE char *console = quoted(run->console_path, SIZE_MAX);
+        AUTO_FREE char *qmp = quoted(run->qmp_path, SIZE_MAX);
+        if (run->console_fd >= 0)
+            option(builder, "-chardev", "socket,id=console,fd=%d", run->console_fd);
+        else
+            option(builder, "-chardev", "socket,id=console,path=%s,server=on,wait=off", console);
+        option(builder, "-qmp", "unix:%s,server=on,wait=off", qmp);
+    }
+    option(builder, "-serial", "chardev:console");
+}
+
 static void add_plain_options(struct builder *builder)
 {
     flag(builder, "-nodefaults");
     flag(builder, "-no-user-config");
-    flag(builder, "-no-reboot");
     option(builder, "-display", "none");
     option(builder, "-monitor", "none");
     option(builder, "-boot", "strict=on");
     option(builder, "-sandbox",
            "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    option(builder, "-chardev", "stdio,id=console,signal=off");
-    option(builder, "-serial", "chardev:console");
+    add_console(builder);
 }
 
 static void add_firmware(struct builder *builder)
@@ -166,6 +183,27 @@ static void add_overlay(struct builder *builder, size_t index)
            "driver=qcow2,node-name=disk%zu,discard=unmap,cache.no-flush=on,file.driver=file,"
            "file.cache.no-flush=on,file.filename=/dev/fdset/%zu",
            index, index + 1);
+}
+
+/* The disk itself, behind the limits that it has with the others. */
+static void add_disk_itself(struct builder *builder, size_t index)
+{
+    const struct guest_disk *disk = &builder->guest->disks[index];
+    AUTO_FREE char *folder = quoted(builder->machine->run->folder, SIZE_MAX);
+    AUTO_FREE char *path = quoted(disk->path, SIZE_MAX);
+    option(builder, "-blockdev",
+           "driver=%s,node-name=image%zu,discard=unmap,file.driver=file,file.filename=%s%s%s",
+           disk->format, index, path[0] == '/' ? "" : folder, path[0] == '/' ? "" : "/", path);
+    option(builder, "-blockdev",
+           "driver=throttle,node-name=disk%zu,throttle-group=limits,file=image%zu", index, index);
+}
+
+static void add_limits(struct builder *builder)
+{
+    const struct guest_limits *limits = &builder->guest->limits;
+    option(builder, "-object",
+           "throttle-group,id=limits,x-bps-total=%" PRIu64 ",x-iops-total=%" PRIu64,
+           limits->disk_bytes_per_second, limits->disk_operations_per_second);
 }
 
 /* Adds the controller before the first disk on it; the device's name and bus go into `buffer`. */
@@ -205,12 +243,17 @@ static unsigned boot_index(const struct guest *guest, size_t index)
 static void add_disks(struct builder *builder)
 {
     size_t counts[GUEST_BUS_IDE + 1] = {0};
+    if (builder->machine->run)
+        add_limits(builder);
     for (size_t i = 0; i < builder->guest->disk_count; i++) {
         const struct guest_disk *disk = &builder->guest->disks[i];
         char device[80], order[32] = "";
         AUTO_FREE char *serial = quoted(disk->serial, SERIAL_LENGTH);
         unsigned boot = boot_index(builder->guest, i);
-        add_overlay(builder, i);
+        if (builder->machine->disk_fds[i] >= 0)
+            add_overlay(builder, i);
+        else
+            add_disk_itself(builder, i);
         choose_device(builder, disk->bus, counts[disk->bus]++, device);
         if (boot)
             snprintf(order, sizeof(order), ",bootindex=%u", boot);
@@ -219,7 +262,27 @@ static void add_disks(struct builder *builder)
     }
 }
 
-/* Without an option ROM: the test does not boot from a network. */
+/* What is at the other end of the cable. "none" is a card that nothing comes to. */
+static void add_cable(struct builder *builder, size_t index)
+{
+    const struct qemu_run *run = builder->machine->run;
+    const char *network = !run           ? NULL
+                          : run->network ? run->network
+                                         : builder->guest->nics[index].network;
+    if (!run) {
+        option(builder, "-netdev", "socket,id=net%zu,fd=%d", index,
+               builder->machine->network_fds[index]);
+    } else if (network && strncmp(network, "tap:", 4) == 0) {
+        AUTO_FREE char *name = quoted(network + 4, SIZE_MAX);
+        option(builder, "-netdev", "tap,id=net%zu,ifname=%s,script=no,downscript=no", index, name);
+    } else if (network && strcmp(network, "none") == 0) {
+        option(builder, "-netdev", "hubport,id=net%zu,hubid=%zu", index, index);
+    } else {
+        option(builder, "-netdev", "user,id=net%zu", index);
+    }
+}
+
+/* Without an option ROM: nothing boots from a network. */
 static void add_network(struct builder *builder)
 {
     static const char *const models[] = {
@@ -231,7 +294,7 @@ static void add_network(struct builder *builder)
     for (size_t i = 0; i < builder->guest->nic_count; i++) {
         const struct guest_nic *nic = &builder->guest->nics[i];
         char at[40];
-        option(builder, "-netdev", "socket,id=net%zu,fd=%d", i, builder->machine->network_fds[i]);
+        add_cable(builder, i);
         option(builder, "-device", "%s,netdev=net%zu,mac=%s,romfile=%s", models[nic->model], i,
                nic->mac, place(builder, at));
     }

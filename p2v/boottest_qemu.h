@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * QEMU's command line for the boot test. Builds the arguments only: the descriptors named in it are
- * opened and inherited by whoever starts QEMU. No device gives the guest a way out of the process.
+ * QEMU's command line, for the boot test and for `rehost run`. Builds the arguments only: the
+ * descriptors named in it are opened and inherited by whoever starts QEMU. In the boot test no
+ * device gives the guest a way out of the process.
  */
 #ifndef P2V_BOOTTEST_QEMU_H
 #define P2V_BOOTTEST_QEMU_H
@@ -16,13 +17,23 @@
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
 
+/* How a machine runs for good, beside the boot test. */
+struct qemu_run {
+    const char *folder; /* that the disks' paths are relative to, absolute */
+    const char
+        *network; /* "user", "tap:NAME", "none", for every card; NULL: each its own, or user */
+    const char *qmp_path, *console_path; /* sockets, made by QEMU */
+    int console_fd;                      /* a connected one instead of the path; -1: the path */
+};
+
 struct qemu_machine {
     const struct guest *guest;
     const char *accelerator; /* "kvm", "tcg" */
     uint64_t memory_bytes;
     unsigned cpus;
-    int disk_fds[GUEST_MAX_DISKS];   /* qcow2 overlays, read-write */
-    int network_fds[GUEST_MAX_NICS]; /* our datagram sockets' other ends */
+    const struct qemu_run *run;    /* NULL: the boot test */
+    int disk_fds[GUEST_MAX_DISKS]; /* qcow2 overlays, read-write; -1 with `run`: the disk itself */
+    int network_fds[GUEST_MAX_NICS]; /* our datagram sockets' other ends; not with `run` */
     const char *firmware_path;       /* UEFI code; NULL: BIOS */
     int variables_fd;                /* UEFI variables, read-write; -1: BIOS */
 };

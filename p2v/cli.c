@@ -14,12 +14,10 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_inspect,  &command_convert, &command_fix,
-    &command_define,   &command_verify,  &command_serve,
-    &command_send,     &command_finish,  &command_token,
-    &command_status,   &command_approve, &command_make_iso,
-    &command_make_pxe, &command_formats, &command_filesystems,
-    &command_fixers,   &command_targets, NULL,
+    &command_inspect, &command_convert,     &command_fix,     &command_define,   &command_run,
+    &command_vm,      &command_verify,      &command_serve,   &command_send,     &command_finish,
+    &command_token,   &command_status,      &command_approve, &command_make_iso, &command_make_pxe,
+    &command_formats, &command_filesystems, &command_fixers,  &command_targets,  NULL,
 };
 
 struct common_options {

@@ -8,7 +8,7 @@
 #include "p2v/cli.h"
 
 extern const struct command command_inspect, command_convert, command_fix, command_define,
-    command_verify;
+    command_verify, command_run, command_vm;
 
 extern const struct command command_send;
 

@@ -19,6 +19,7 @@ _rehost() {
         --format | --source-format) words=$("$program" formats 2>/dev/null | cut -d' ' -f1) ;;
         --progress) words="auto bar json none" ;;
         --snapshots) words="auto no" ;;
+        --hypervisor) words="auto rehost-vm qemu" ;;
         --backing-folder | --packages | --pool | --state)
             mapfile -t COMPREPLY < <(compgen -d -- "$current")
             return
@@ -29,6 +30,13 @@ _rehost() {
             *)
                 if [ "$command" = token ] && [ "$COMP_CWORD" -eq 2 ]; then
                     mapfile -t COMPREPLY < <(compgen -W "create list revoke" -- "$current")
+                    return
+                fi
+                if [ "$command" = vm ] && [ "$COMP_CWORD" -le 3 ]; then
+                    words="list console pause resume powerdown reset stop stats limits"
+                    [ "$COMP_CWORD" -eq 2 ] ||
+                        words=$("$program" vm list 2>/dev/null | awk 'NR > 1 { print $1 }')
+                    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
                     return
                 fi
                 compopt -o filenames 2>/dev/null

@@ -15,6 +15,7 @@ commands=$(build/rehost --list-commands)
 [ -n "$commands" ] || complain "rehost --list-commands says nothing"
 for command in $commands; do
     page=docs/man/rehost-$command.1
+    [ "$command" != vm ] || page=docs/man/rehost-vm-command.1 # rehost-vm(1) is the hypervisor's
     [ -f "$page" ] || { complain "$page is missing"; continue; }
     text=$(mandoc -T ascii "$page" | col -bx)
     options=$(build/rehost --list-options "$command")
