@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 /* Largest virtual size taken: 64 TiB. Larger ones are refused by name. */
 #define IMAGE_MAX_SIZE ((uint64_t)64 << 40)
@@ -113,6 +114,16 @@ int image_write_zeroes(struct image *image, uint64_t offset, uint64_t length, st
 int image_write_frame(struct image *image, uint64_t offset, const void *frame, size_t length,
                       struct error *err);
 
+/*
+ * From or to several buffers, as a guest's requests have them: what lies in one piece of a file is
+ * moved by one system call. At most IMAGE_MAX_PARTS. `parts` are borrowed and not changed.
+ */
+#define IMAGE_MAX_PARTS 256
+int image_readv(struct image *image, uint64_t offset, const struct iovec *parts, size_t count,
+                struct error *err);
+int image_writev(struct image *image, uint64_t offset, const struct iovec *parts, size_t count,
+                 struct error *err);
+
 /* Everything written so far is on stable storage when it returns. */
 int image_flush(struct image *image, struct error *err);
 
@@ -142,6 +153,12 @@ int image_repair(const char *path, const char *format, struct error *err);
  */
 int image_map_own(const struct image *image, struct extents *own, struct error *err);
 
+/* Where a range of an image lies in a file as it is, and may be read or overwritten there. */
+struct image_place {
+    int fd;
+    uint64_t offset, length; /* length 0: nowhere */
+};
+
 struct image_driver {
     const char *name;        /* "qcow2" */
     const char *extension;   /* "qcow2": disk0.qcow2 */
@@ -159,6 +176,9 @@ struct image_driver {
     int (*write)(struct image *image, uint64_t offset, const void *data, size_t length,
                  struct error *err);
     int (*write_zeroes)(struct image *image, uint64_t offset, uint64_t length, struct error *err);
+    /* The place of at most `length` bytes at `offset`, which lie inside. NULL: never tells. */
+    int (*locate)(struct image *image, uint64_t offset, uint64_t length, bool is_write,
+                  struct image_place *place, struct error *err);
     int (*write_frame)(struct image *image, uint64_t offset, const void *frame, size_t length,
                        struct error *err);
     int (*flush)(struct image *image, struct error *err);

@@ -195,6 +195,7 @@ const struct image_driver qcow2_driver = {
     .create = qcow2_create,
     .write = qcow2_write,
     .write_zeroes = qcow2_write_zeroes,
+    .locate = qcow2_locate,
     .write_frame = qcow2_write_frame,
     .flush = qcow2_flush,
     .finish = qcow2_finish,

@@ -221,6 +221,8 @@ void qcow2_decoders_free(struct qcow2 *qcow2);
 int qcow2_write(struct image *image, uint64_t offset, const void *data, size_t length,
                 struct error *err);
 int qcow2_write_zeroes(struct image *image, uint64_t offset, uint64_t length, struct error *err);
+int qcow2_locate(struct image *image, uint64_t offset, uint64_t length, bool is_write,
+                 struct image_place *place, struct error *err);
 /* Remembers a failure of a new image; returns `result`. */
 int qcow2_note_result(struct qcow2 *qcow2, int result);
 /* Clusters one after the other at the end of the file, each with a refcount of one. */

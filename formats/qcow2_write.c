@@ -283,30 +283,75 @@ static uint64_t whole_bytes(const struct qcow2 *qcow2, uint64_t offset, uint64_t
 }
 
 /*
- * Owned clusters of an existing image: threads overwrite them side by side. 1 when it wrote *step
- * bytes, 0 when the range does not begin with such a cluster.
+ * Clusters of an existing image that a write finds its own: overwriting them needs no lock. The
+ * run's length is 0 when there are none at `offset`.
  */
+static int find_owned(struct qcow2 *qcow2, uint64_t offset, uint64_t length, struct qcow2_run *run,
+                      struct error *err)
+{
+    int result;
+
+    run->length = 0;
+    if (qcow2->creator || !atomic_load(&qcow2->is_prepared))
+        return 0;
+    pthread_mutex_lock(&qcow2->lock);
+    result = qcow2_find_run_locked(qcow2, offset, length, run, err);
+    if (result == 0 && !(run->kind == QCOW2_DATA && run->is_owned))
+        run->length = 0;
+    if (result == 0 && run->length)
+        result = check_target(qcow2, run->host_offset, run->length, err);
+    pthread_mutex_unlock(&qcow2->lock);
+    return result;
+}
+
+/* 1 when it wrote *step bytes to clusters that are owned, 0 when `offset` is in none. */
 static int write_owned(struct qcow2 *qcow2, uint64_t offset, const void *data, size_t length,
                        size_t *step, struct error *err)
 {
     struct qcow2_run run;
-    bool is_owned = false;
-    int result;
 
-    if (qcow2->creator || !atomic_load(&qcow2->is_prepared))
+    if (find_owned(qcow2, offset, length, &run, err) < 0)
+        return -1;
+    if (run.length == 0)
         return 0;
-    pthread_mutex_lock(&qcow2->lock);
-    result = qcow2_find_run_locked(qcow2, offset, length, &run, err);
-    if (result == 0) {
-        is_owned = run.kind == QCOW2_DATA && run.is_owned;
-        if (is_owned)
-            result = check_target(qcow2, run.host_offset, run.length, err);
-    }
-    pthread_mutex_unlock(&qcow2->lock);
-    if (result < 0 || !is_owned)
-        return result;
     *step = (size_t)run.length;
     return put_data(qcow2, data, *step, run.host_offset, err) < 0 ? -1 : 1;
+}
+
+/* What an overlay does not have is where its backing file has it. */
+static int locate_for_reading(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
+                              struct image_place *place, struct error *err)
+{
+    struct image *backing = qcow2->backing;
+    struct qcow2_run run;
+
+    if (qcow2_find_run(qcow2, offset, length, &run, err) < 0)
+        return -1;
+    if (run.kind == QCOW2_DATA)
+        *place = (struct image_place){qcow2->fd, run.host_offset, run.length};
+    else if (run.kind == QCOW2_UNALLOCATED && backing && backing->driver->locate &&
+             offset < backing->source.size_bytes)
+        return backing->driver->locate(backing, offset,
+                                       min_u64(run.length, backing->source.size_bytes - offset),
+                                       false, place, err);
+    return 0;
+}
+
+int qcow2_locate(struct image *image, uint64_t offset, uint64_t length, bool is_write,
+                 struct image_place *place, struct error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(image);
+    struct qcow2_run run;
+
+    *place = (struct image_place){.fd = qcow2->fd};
+    if (!is_write)
+        return locate_for_reading(qcow2, offset, length, place, err);
+    if (qcow2->direct.fd >= 0)
+        return 0;
+    if (find_owned(qcow2, offset, length, &run, err) < 0)
+        return -1;
+    *place = (struct image_place){qcow2->fd, run.host_offset, run.length};
+    return 0;
 }
 
 static int write_range(struct qcow2 *qcow2, uint64_t offset, const void *data, size_t length,

@@ -224,6 +224,20 @@ static int raw_write(struct image *image, uint64_t offset, const void *data, siz
     return raw_note_written(raw, offset, length, err);
 }
 
+/* Not the tail that makes a file longer, nor what has to be noted. */
+static int raw_locate(struct image *image, uint64_t offset, uint64_t length, bool is_write,
+                      struct image_place *place, struct error *err)
+{
+    const struct raw *raw = to_raw(image);
+    uint64_t file_size = atomic_load(&raw->file_size);
+
+    (void)err;
+    *place = (struct image_place){.fd = raw->fd, .offset = offset};
+    if (offset < file_size && !(is_write && image->is_new))
+        place->length = min_u64(length, file_size - offset);
+    return 0;
+}
+
 static int write_plain_zeroes(struct raw *raw, uint64_t offset, uint64_t length, struct error *err)
 {
     AUTO_FREE void *zeroes = calloc(1, ZERO_STEP);
@@ -301,6 +315,7 @@ const struct image_driver raw_driver = {
     .create = raw_create,
     .write = raw_write,
     .write_zeroes = raw_write_zeroes,
+    .locate = raw_locate,
     .flush = raw_flush,
     .finish = raw_finish,
     .close = raw_close,

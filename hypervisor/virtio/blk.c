@@ -52,6 +52,7 @@ struct blk {
     pthread_mutex_t lock; /* not held while a worker works */
     pthread_cond_t changed;
     bool is_paused, is_ending;
+    _Atomic bool has_complained;
     _Atomic bool must_stop; /* requests are given up instead of finished */
     unsigned worker_count;
     struct worker *workers;
@@ -137,8 +138,10 @@ static bool break_queue(struct worker *worker, const char *why)
 {
     struct virtio_device *device = &worker->blk->device;
 
-    log_warning(worker->blk->disk.log, "disk %s: its driver broke queue %u: %s",
-                worker->blk->disk.image->path, worker->index, why);
+    /* The guest can bring this about as often as it likes: it is told once. */
+    if (!atomic_exchange(&worker->blk->has_complained, true))
+        log_warning(worker->blk->disk.log, "disk %s: its driver broke queue %u: %s",
+                    worker->blk->disk.image->path, worker->index, why);
     device->queues[worker->index].is_broken = true;
     device->transport->needs_reset(device->plug);
     return false;

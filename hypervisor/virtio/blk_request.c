@@ -14,7 +14,7 @@
 #include <inttypes.h>
 
 #define HEADER_SIZE sizeof(struct virtio_blk_outhdr)
-#define MAX_STEP ((size_t)1 << 20)
+#define MAX_STEP ((size_t)512 << 10)
 #define ZERO_STEP ((uint64_t)64 << 20)
 #define LOG_EVERY_MS 10000
 
@@ -68,13 +68,16 @@ static struct pieces pieces_of(const struct blk_request *request)
     return pieces;
 }
 
-/* The next piece's length, at most MAX_STEP; 0 at the end. */
-static size_t next_piece(struct pieces *pieces, uint8_t **data)
+/* The next ones, together at most MAX_STEP: their length, 0 at the end. */
+static size_t next_pieces(struct pieces *pieces, struct iovec parts[IMAGE_MAX_PARTS], size_t *count)
 {
-    size_t length = 0;
+    size_t total = 0;
 
-    while (pieces->left && length < MAX_STEP) {
+    *count = 0;
+    while (pieces->left && total < MAX_STEP) {
         const struct virtqueue_segment *segment = pieces->segment;
+        uint8_t *data = segment->data + pieces->skip;
+        struct iovec *last = &parts[*count - (*count > 0)];
         size_t step;
 
         if (pieces->skip >= segment->length) {
@@ -82,17 +85,19 @@ static size_t next_piece(struct pieces *pieces, uint8_t **data)
             pieces->segment++;
             continue;
         }
-        if (length && segment->data + pieces->skip != *data + length)
-            break;
         step = (size_t)min_u64(segment->length - pieces->skip,
-                               min_u64(pieces->left, MAX_STEP - length));
-        if (length == 0)
-            *data = segment->data + pieces->skip;
-        length += step;
+                               min_u64(pieces->left, MAX_STEP - total));
+        if (*count && (uint8_t *)last->iov_base + last->iov_len == data)
+            last->iov_len += step;
+        else if (*count < IMAGE_MAX_PARTS)
+            parts[(*count)++] = (struct iovec){data, step};
+        else
+            break;
+        total += step;
         pieces->skip += step;
         pieces->left -= step;
     }
-    return length;
+    return total;
 }
 
 static bool has_to_stop(const _Atomic bool *must_stop)
@@ -133,24 +138,39 @@ static bool is_inside(const struct blk_disk *disk, const struct blk_request *req
            range_is_inside(request->sector, request->data_bytes / BLK_SECTOR, disk->sectors);
 }
 
-static uint8_t read_data(struct blk_disk *disk, const struct blk_request *request,
+static uint8_t move_data(struct blk_disk *disk, const struct blk_request *request, bool is_write,
                          const _Atomic bool *must_stop)
 {
     struct pieces pieces = pieces_of(request);
     uint64_t offset = request->sector * BLK_SECTOR;
-    uint8_t *data;
-    struct error err;
+    struct iovec parts[IMAGE_MAX_PARTS];
+    size_t count;
 
-    if (!is_inside(disk, request))
-        return VIRTIO_BLK_S_IOERR;
-    for (size_t length; (length = next_piece(&pieces, &data)) != 0; offset += length) {
+    for (size_t length; (length = next_pieces(&pieces, parts, &count)) != 0; offset += length) {
+        struct error err;
+        int result;
+
         if (has_to_stop(must_stop))
             return VIRTIO_BLK_S_IOERR;
-        if (block_source_read(&disk->image->source, offset, data, length, &err) < 0) {
-            error_wrap(&err, "read %s", disk->image->path);
+        if (is_write)
+            result = image_writev(disk->image, offset, parts, count, &err);
+        else
+            result = image_readv(disk->image, offset, parts, count, &err);
+        if (result < 0)
             return host_failed(disk, &err);
-        }
     }
+    return VIRTIO_BLK_S_OK;
+}
+
+static uint8_t read_data(struct blk_disk *disk, const struct blk_request *request,
+                         const _Atomic bool *must_stop)
+{
+    uint8_t status = VIRTIO_BLK_S_IOERR;
+
+    if (is_inside(disk, request))
+        status = move_data(disk, request, false, must_stop);
+    if (status != VIRTIO_BLK_S_OK)
+        return status;
     atomic_fetch_add(&disk->read_requests, 1);
     atomic_fetch_add(&disk->read_bytes, request->data_bytes);
     return VIRTIO_BLK_S_OK;
@@ -159,19 +179,12 @@ static uint8_t read_data(struct blk_disk *disk, const struct blk_request *reques
 static uint8_t write_data(struct blk_disk *disk, const struct blk_request *request,
                           const _Atomic bool *must_stop)
 {
-    struct pieces pieces = pieces_of(request);
-    uint64_t offset = request->sector * BLK_SECTOR;
-    uint8_t *data;
-    struct error err;
+    uint8_t status = VIRTIO_BLK_S_IOERR;
 
-    if (disk->is_read_only || !is_inside(disk, request))
-        return VIRTIO_BLK_S_IOERR;
-    for (size_t length; (length = next_piece(&pieces, &data)) != 0; offset += length) {
-        if (has_to_stop(must_stop))
-            return VIRTIO_BLK_S_IOERR;
-        if (image_write(disk->image, offset, data, length, &err) < 0)
-            return host_failed(disk, &err);
-    }
+    if (!disk->is_read_only && is_inside(disk, request))
+        status = move_data(disk, request, true, must_stop);
+    if (status != VIRTIO_BLK_S_OK)
+        return status;
     atomic_fetch_add(&disk->write_requests, 1);
     atomic_fetch_add(&disk->written_bytes, request->data_bytes);
     return VIRTIO_BLK_S_OK;

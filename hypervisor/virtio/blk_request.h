@@ -49,7 +49,7 @@ uint64_t blk_request_cost_bytes(const struct blk_request *request);
 
 /*
  * Does it, and writes its status last. `features` are the driver's. Gives up between steps of at
- * most 1 MiB when *must_stop; NULL: never. Returns the bytes written into the chain.
+ * most 512 KiB when *must_stop; NULL: never. Returns the bytes written into the chain.
  */
 uint32_t blk_request_run(struct blk_disk *disk, const struct blk_request *request,
                          uint64_t features, const _Atomic bool *must_stop);
