@@ -40,7 +40,7 @@ pkgs       = $(sort $(foreach room,$(LOWER_$(1)),$(PKG_$(room))))
 pkg_cflags = $(if $(1),$(shell pkg-config --cflags $(1)))
 pkg_libs   = $(if $(1),$(shell pkg-config --libs $(1)))
 
-PROGRAMS := $(B)/rehost $(B)/rehost-agent $(if $(wildcard hypervisor/main.c),$(B)/rehost-vm)
+PROGRAMS := $(B)/rehost $(B)/rehost-agent $(B)/rehost-vm
 UNITS    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/test_*.c))
 CONTRACT := $(patsubst tests/contract/%.c,$(B)/contract/%,$(wildcard tests/contract/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -173,6 +173,7 @@ format: ## clang-format over the tree
 install: all ## into PREFIX (default /usr/local)
 	install -D -m 755 $(B)/rehost $(DESTDIR)$(PREFIX)/bin/rehost
 	install -D -m 755 $(B)/rehost-agent $(DESTDIR)$(PREFIX)/bin/rehost-agent
+	install -D -m 755 $(B)/rehost-vm $(DESTDIR)$(PREFIX)/bin/rehost-vm
 	for page in docs/man/*.1; do \
 	    install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}; done
 	install -D -m 644 docs/completion/rehost.bash \
