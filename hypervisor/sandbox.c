@@ -27,8 +27,10 @@
 #define __has_feature(feature) 0
 #endif
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define HAS_ADDRESS_SANITIZER 1
 #define ADDRESS_SANITIZER_CALLS SCMP_SYS(sigaltstack), SCMP_SYS(prctl), SCMP_SYS(readlink),
 #else
+#define HAS_ADDRESS_SANITIZER 0
 #define ADDRESS_SANITIZER_CALLS
 #endif
 
@@ -97,6 +99,15 @@ static const struct list lists[SANDBOX_KINDS] = {
 
 static _Atomic bool is_process_closed;
 static _Thread_local bool is_thread_entered;
+
+#if HAS_ADDRESS_SANITIZER
+/* Asked before leaks are looked for at the end, which takes a thread that traces this one. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+    return atomic_load(&is_process_closed);
+}
+#endif
 
 size_t sandbox_count(enum sandbox_kind kind)
 {

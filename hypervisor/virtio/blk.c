@@ -25,6 +25,9 @@
 #define QUEUE_SIZE VIRTQUEUE_MAX_SIZE
 #define MIN_GRANULE 4096u
 
+/* A limit that is changed takes effect after this time at the latest. */
+#define LONGEST_WAIT_NS INT64_C(100000000)
+
 /* The driver hears of what is done when the queue is empty, or after so much. */
 #define BATCH_REQUESTS 16u
 #define BATCH_BYTES ((uint64_t)256 << 10)
@@ -113,7 +116,7 @@ static bool wait_for_throttle(struct worker *worker)
 
     while (throttle && !has_to_rest(worker) && (wait = throttle_wait_ns(throttle, now_ns())) > 0) {
         tell_driver(worker);
-        sleep_until(worker, false, wait);
+        sleep_until(worker, false, wait < LONGEST_WAIT_NS ? wait : LONGEST_WAIT_NS);
     }
     return !has_to_rest(worker);
 }

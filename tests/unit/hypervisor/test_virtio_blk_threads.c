@@ -184,6 +184,25 @@ static void test_stop_and_pause_do_not_wait_for_a_limit(void **state)
     throttle_fini(&throttle);
 }
 
+static void test_limit_that_is_lifted_lets_waiting_requests_go(void **state)
+{
+    struct disk_test *test = *state;
+    struct disk_request requests[3];
+    struct throttle throttle;
+
+    throttle_init(&throttle, &(struct throttle_rates){.bytes_per_second = 1}, now_ns());
+    disk_start(test, (struct virtio_blk_options){.throttle = &throttle}, BLK_FEATURES);
+    offer_writes(test, requests, 3);
+    disk_wait(test, 0);
+    throttle_set(&throttle, &(struct throttle_rates){0}, now_ns());
+    disk_wait(test, 0);
+    disk_wait(test, 0);
+    driver_unplug(&test->plug);
+    test->device = NULL;
+    test->fake = fake_new();
+    throttle_fini(&throttle);
+}
+
 /* --- interrupts ------------------------------------------------------------------------------ */
 
 static void test_driver_hears_of_a_batch_once(void **state)
@@ -313,6 +332,7 @@ int main(void)
         DISK_TEST(test_pause_before_the_driver_and_stop_while_paused_are_fine),
         DISK_TEST(test_operations_are_limited),
         DISK_TEST(test_stop_and_pause_do_not_wait_for_a_limit),
+        DISK_TEST(test_limit_that_is_lifted_lets_waiting_requests_go),
         DISK_TEST(test_driver_hears_of_a_batch_once),
         DISK_TEST(test_driver_that_polls_is_not_interrupted),
         DISK_TEST(test_four_queues_write_one_overlay_without_losing_a_sector),
