@@ -62,7 +62,7 @@ static int64_t rtc_time(const struct rtc *rtc)
 {
     struct timespec host;
     struct tm local;
-    clock_gettime(CLOCK_REALTIME, &host); /* time() may be some milliseconds late */
+    timespec_get(&host, TIME_UTC); /* time() may be some milliseconds late */
     time_t now = rtc->options.now ? rtc->options.now(rtc->options.context) : host.tv_sec;
     if (rtc->options.is_local_time && localtime_r(&now, &local))
         now += local.tm_gmtoff;
@@ -161,7 +161,7 @@ static void update_timer(struct rtc *rtc)
     if (is_ticking == rtc->is_ticking)
         return;
     if (is_ticking) {
-        clock_gettime(CLOCK_REALTIME, &now);
+        timespec_get(&now, TIME_UTC);
         long left = SECOND_NS - now.tv_nsec;
         when.it_value = (struct timespec){left / SECOND_NS, left % SECOND_NS};
         when.it_interval.tv_sec = 1;
@@ -286,7 +286,6 @@ static void fill_configuration(struct rtc *rtc)
     cmos[0x10] = 0;    /* no floppy disk */
     cmos[0x14] = 0x02; /* a coprocessor */
     store_units(cmos + 0x15, options->low_bytes, 0, KIB, 640);
-    store_units(cmos + 0x17, options->low_bytes, MIB, KIB, UINT16_MAX);
     store_units(cmos + 0x30, options->low_bytes, MIB, KIB, UINT16_MAX);
     store_units(cmos + 0x34, options->low_bytes, 16 * MIB, 64 * KIB, UINT16_MAX);
     store_units(cmos + 0x5b, options->high_bytes, 0, 64 * KIB, 0xffffff);
