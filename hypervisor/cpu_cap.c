@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,7 +25,7 @@ struct cpu_cap {
     pthread_t thread;
     _Atomic bool is_closed; /* no budget: vCPUs sleep */
 
-    pthread_mutex_t lock; /* of all below; not held while kick is called */
+    pthread_mutex_t lock; /* of all below */
     pthread_cond_t watch;
     bool is_ending;
     unsigned percent;
@@ -105,25 +106,24 @@ static int64_t look_locked(struct cpu_cap *cap, bool *must_kick)
     return until < cap->period_end_ns ? until : cap->period_end_ns;
 }
 
-static void kick_all(struct cpu_cap *cap)
+/* Under the lock: who has left is never kicked. */
+static void kick_all_locked(struct cpu_cap *cap)
 {
-    for (unsigned i = 0; i < cap->options.cpus; i++)
-        cap->options.kick(cap->options.context, i);
+    for (unsigned i = 0; i < cap->options.cpus; i++) {
+        if (cap->cpus[i].is_here)
+            cap->options.kick(cap->options.context, i);
+    }
 }
 
-static void watch_once(struct cpu_cap *cap)
+static void watch_once_locked(struct cpu_cap *cap)
 {
     bool must_kick;
     int64_t until = look_locked(cap, &must_kick);
     struct timespec moment = timespec_of(until);
 
-    if (must_kick) {
-        pthread_mutex_unlock(&cap->lock);
-        kick_all(cap);
-        pthread_mutex_lock(&cap->lock);
-    }
-    if (cap->percent && !cap->is_ending)
-        pthread_cond_timedwait(&cap->watch, &cap->lock, &moment);
+    if (must_kick)
+        kick_all_locked(cap);
+    pthread_cond_timedwait(&cap->watch, &cap->lock, &moment);
 }
 
 static void *cap_main(void *context)
@@ -139,10 +139,25 @@ static void *cap_main(void *context)
         }
         /* It reads nothing of a guest's: should its list fail to load, the cap still holds. */
         sandbox_enter(SANDBOX_VCPU, &err);
-        watch_once(cap);
+        watch_once_locked(cap);
     }
     pthread_mutex_unlock(&cap->lock);
     return NULL;
+}
+
+/* Signals are for other threads. */
+static int start_thread(struct cpu_cap *cap)
+{
+    pthread_attr_t attributes;
+    sigset_t all;
+    int failure;
+
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setsigmask_np(&attributes, &all);
+    failure = pthread_create(&cap->thread, &attributes, cap_main, cap);
+    pthread_attr_destroy(&attributes);
+    return failure;
 }
 
 struct cpu_cap *cpu_cap_new(const struct cpu_cap_options *options, struct error *err)
@@ -158,7 +173,7 @@ struct cpu_cap *cpu_cap_new(const struct cpu_cap_options *options, struct error 
     cap->options = *options;
     pthread_mutex_init(&cap->lock, NULL);
     clock_condition_init(&cap->watch);
-    failure = pthread_create(&cap->thread, NULL, cap_main, cap);
+    failure = start_thread(cap);
     if (failure) {
         error_set(err, failure, "thread of the CPU cap");
         pthread_mutex_destroy(&cap->lock);

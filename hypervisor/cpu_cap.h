@@ -18,7 +18,8 @@
 
 struct cpu_cap_options {
     unsigned cpus; /* at most CPU_CAP_MAX_CPUS */
-    /* Makes that vCPU leave KVM_RUN soon, or not enter it; called by the cap's own thread. */
+    /* Makes that vCPU leave KVM_RUN soon, or not enter it; called by the cap's own thread for who
+     * has joined and not left. It must not call the cap. */
     void (*kick)(void *context, unsigned cpu);
     void *context;
 };
