@@ -11,17 +11,19 @@
 /* Where a guest's text goes and comes from. */
 struct console_ends {
     int in, out; /* borrowed; in -1: nobody types */
-    /* Sees every byte that the guest writes, in a vCPU's thread; may be NULL. */
+    /* Sees every byte that the guest writes, in a vCPU's thread, with the device's lock held; may
+     * be NULL. */
     void (*tap)(void *context, const char *bytes, size_t length);
     void *context;
 };
 
 /* A 16550A at COM1. What the reader does not take is dropped, after a bounded buffer: a console
- * that nobody reads does not stop the guest. */
+ * that nobody reads does not stop the guest. The process ignores SIGPIPE. */
 struct device *serial_new(const struct device_host *host, const struct console_ends *ends,
                           struct error *err);
 
-/* CMOS and RTC (MC146818). The clock follows the host's, or its local time. */
+/* CMOS and RTC (MC146818). The clock follows the host's, or its local time; alarms and updates
+ * interrupt. */
 struct rtc_options {
     bool is_local_time;
     unsigned cpus;                  /* register 0x5f: SeaBIOS counts the others */
@@ -49,7 +51,7 @@ struct device *debug_port_new(const struct device_host *host, struct error *err)
 /* Port 0x505: the guest's kernel tells that it panicked. */
 struct device *pvpanic_new(const struct device_host *host, struct error *err);
 
-/* Port 0xf4: a test's payload ends the machine with the value that it writes. */
+/* Port 0xf4: a test's payload ends the machine with the byte that it writes. */
 struct device *test_exit_new(const struct device_host *host, struct error *err);
 
 #endif
