@@ -78,21 +78,9 @@ static int set_registers(struct probe *probe, struct error *err)
     enum { CR0 = 0x80000011u /* PG, ET, PE */, CR0_MP_NE = 0x22, CR4 = 0x620 /* PAE, SSE */ };
     struct kvm_sregs sregs;
     struct kvm_regs regs = {.rip = CODE, .rsp = STACK, .rflags = 2};
-    struct kvm_segment data = {.limit = UINT32_MAX,
-                               .selector = DATA_SELECTOR,
-                               .type = 3,
-                               .present = 1,
-                               .db = 1,
-                               .s = 1,
-                               .g = 1};
     if (ioctl(probe->cpu_fd, KVM_GET_SREGS, &sregs) != 0)
         return error_set(err, errno, "KVM: read a CPU's registers");
-    sregs.ds = sregs.es = sregs.ss = sregs.fs = sregs.gs = data;
-    sregs.cs = data;
-    sregs.cs.selector = CODE_SELECTOR;
-    sregs.cs.type = 0xb;
-    sregs.cs.db = 0;
-    sregs.cs.l = 1;
+    vcpu_set_flat(&sregs, CODE_SELECTOR, DATA_SELECTOR, true);
     sregs.gdt = (struct kvm_dtable){.base = GDT, .limit = 23};
     sregs.idt = (struct kvm_dtable){.base = IDT, .limit = 32 * 16 - 1};
     sregs.cr0 = CR0 | CR0_MP_NE;

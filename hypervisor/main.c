@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,28 +40,34 @@ struct settings {
 
 /* --- options ---------------------------------------------------------------------------------- */
 
+enum kind { FLAG, TEXT, SIZE, COUNT };
+
+#define ROW(kind, name, argument, member, help)                                                    \
+    {                                                                                              \
+        name, argument, help, kind, offsetof(struct settings, member)                              \
+    }
+
 static const struct row {
-    struct option option;
-    const char *argument, *help;
+    const char *name, *argument, *help;
+    enum kind kind;
+    size_t offset; /* of bool, const char *, uint64_t, unsigned */
 } rows[] = {
-    {{"snapshot", no_argument, NULL, 's'}, "", "discard every write when the machine ends"},
-    {{"network", required_argument, NULL, 'n'},
-     " SPEC",
-     "of every card: user, tap:NAME, fd:N or none"},
-    {{"memory", required_argument, NULL, 'm'}, " SIZE", "instead of the definition's (as 512M)"},
-    {{"cpus", required_argument, NULL, 'c'}, " N", "instead of the definition's"},
-    {{"kernel", required_argument, NULL, 'k'}, " FILE", "start this Linux kernel (bzImage)"},
-    {{"initrd", required_argument, NULL, 'i'}, " FILE", "its initial RAM disk"},
-    {{"append", required_argument, NULL, 'a'}, " TEXT", "its command line"},
-    {{"bios", required_argument, NULL, 'b'}, " FILE", "instead of the system's SeaBIOS"},
-    {{"nested", no_argument, NULL, 'N'}, "", "the guest may run virtual machines itself"},
-    {{"allow-outside", no_argument, NULL, 'o'}, "", "disks may lie outside of its folder"},
-    {{"control", required_argument, NULL, 'C'}, " PATH", "make a socket that rules the machine"},
-    {{"detached", no_argument, NULL, 'D'}, "", "the console is that socket's"},
-    {{"test-exit", no_argument, NULL, 't'}, "", "the guest may end with a status (port 0xf4)"},
-    {{"verbose", no_argument, NULL, 'v'}, "", "-v: say on stderr what happens"},
-    {{"help", no_argument, NULL, 'h'}, "", "show this"},
-    {{"version", no_argument, NULL, 'V'}, "", "show the version"},
+    ROW(FLAG, "snapshot", "", is_snapshot, "discard every write when the machine ends"),
+    ROW(TEXT, "network", " SPEC", vm.network, "of every card: user, tap:NAME, fd:N or none"),
+    ROW(SIZE, "memory", " SIZE", memory_bytes, "instead of the definition's (as 512M)"),
+    ROW(COUNT, "cpus", " N", cpus, "instead of the definition's"),
+    ROW(TEXT, "kernel", " FILE", vm.kernel, "start this Linux kernel (bzImage)"),
+    ROW(TEXT, "initrd", " FILE", vm.initrd, "its initial RAM disk"),
+    ROW(TEXT, "append", " TEXT", vm.command_line, "its command line"),
+    ROW(TEXT, "bios", " FILE", vm.firmware, "instead of the system's SeaBIOS"),
+    ROW(FLAG, "nested", "", vm.has_nesting, "the guest may run virtual machines itself"),
+    ROW(FLAG, "allow-outside", "", allow_outside, "disks may lie outside of its folder"),
+    ROW(TEXT, "control", " PATH", control, "make a socket that rules the machine"),
+    ROW(FLAG, "detached", "", is_detached, "the console is that socket's"),
+    ROW(FLAG, "test-exit", "", vm.has_test_exit, "the guest may end with a status (port 0xf4)"),
+    ROW(FLAG, "verbose", "", is_verbose, "-v: say on stderr what happens"),
+    ROW(FLAG, "help", "", wants_help, "show this"),
+    ROW(FLAG, "version", "", wants_version, "show the version"),
 };
 
 static void format_help(struct text *out)
@@ -69,7 +76,7 @@ static void format_help(struct text *out)
                   "Runs a virtual machine with its console on stdin and stdout; ^] ends it.\n\n");
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         size_t start = out->length;
-        text_addf(out, "  --%s%s", rows[i].option.name, rows[i].argument);
+        text_addf(out, "  --%s%s", rows[i].name, rows[i].argument);
         size_t width = out->length - start;
         text_addf(out, "%*s%s\n", width < 24 ? (int)(24 - width) : 1, "", rows[i].help);
     }
@@ -98,64 +105,27 @@ static bool parse_count(const char *text, unsigned *count)
     return number > 0 && number <= 4096 && *end == '\0';
 }
 
-static int set_option(struct settings *settings, int letter, const char *argument,
+static int set_option(struct settings *settings, const struct row *row, const char *argument,
                       struct error *err)
 {
-    struct vm_options *vm = &settings->vm;
-    switch (letter) {
-    case 's':
-        settings->is_snapshot = true;
+    void *value = (char *)settings + row->offset;
+    switch (row->kind) {
+    case FLAG:
+        *(bool *)value = true;
         return 0;
-    case 'n':
-        vm->network = argument;
+    case TEXT:
+        *(const char **)value = argument;
         return 0;
-    case 'm':
-        return parse_size(argument, &settings->memory_bytes)
+    case SIZE:
+        return parse_size(argument, value)
                    ? 0
-                   : error_set(err, 0, "--memory: '%s' is not a size (as 512M or 2G)", argument);
-    case 'c':
-        return parse_count(argument, &settings->cpus)
+                   : error_set(err, 0, "--%s: '%s' is not a size (as 512M)", row->name, argument);
+    case COUNT:
+        return parse_count(argument, value)
                    ? 0
-                   : error_set(err, 0, "--cpus: '%s' is not a number from 1", argument);
-    case 'k':
-        vm->kernel = argument;
-        return 0;
-    case 'i':
-        vm->initrd = argument;
-        return 0;
-    case 'a':
-        vm->command_line = argument;
-        return 0;
-    case 'b':
-        vm->firmware = argument;
-        return 0;
-    case 'N':
-        vm->has_nesting = true;
-        return 0;
-    case 'o':
-        settings->allow_outside = true;
-        return 0;
-    case 'C':
-        settings->control = argument;
-        return 0;
-    case 'D':
-        settings->is_detached = true;
-        return 0;
-    case 't':
-        vm->has_test_exit = true;
-        return 0;
-    case 'v':
-        settings->is_verbose = true;
-        return 0;
-    case 'h':
-        settings->wants_help = true;
-        return 0;
-    case 'V':
-        settings->wants_version = true;
-        return 0;
-    default:
-        return -1;
+                   : error_set(err, 0, "--%s: '%s' is not a number from 1", row->name, argument);
     }
+    return -1;
 }
 
 static int check_settings(const struct settings *settings, struct error *err)
@@ -177,11 +147,13 @@ static int check_settings(const struct settings *settings, struct error *err)
 static int parse(struct settings *settings, int argc, char *argv[], struct error *err)
 {
     struct option options[ARRAY_LENGTH(rows) + 1] = {0};
+    int found, index = 0;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
-        options[i] = rows[i].option;
-    int letter;
-    while ((letter = getopt_long(argc, argv, "v", options, NULL)) != -1) {
-        if (set_option(settings, letter, optarg, err) != 0)
+        options[i] = (struct option){.name = rows[i].name, .has_arg = rows[i].kind != FLAG};
+    while ((found = getopt_long(argc, argv, "v", options, &index)) != -1) {
+        if (found == 'v')
+            settings->is_verbose = true;
+        else if (found != 0 || set_option(settings, &rows[index], optarg, err) != 0)
             return -1;
     }
     if (argc - optind > 1)

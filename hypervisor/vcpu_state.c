@@ -114,22 +114,27 @@ void vcpu_state_fini(struct vcpu_state *state)
     state->msrs = NULL;
 }
 
-/* Protected mode without paging, all segments flat, interrupts off. */
+void vcpu_set_flat(struct kvm_sregs *sregs, uint16_t code, uint16_t data, bool is_64bit)
+{
+    sregs->ds = (struct kvm_segment){.limit = UINT32_MAX,
+                                     .selector = data,
+                                     .type = 3, /* writable, accessed */
+                                     .present = 1,
+                                     .db = 1,
+                                     .s = 1,
+                                     .g = 1};
+    sregs->es = sregs->ss = sregs->fs = sregs->gs = sregs->cs = sregs->ds;
+    sregs->cs.selector = code;
+    sregs->cs.type = 0xb; /* code, readable, accessed */
+    sregs->cs.l = is_64bit;
+    sregs->cs.db = !is_64bit;
+}
+
+/* Protected mode without paging, interrupts off (Linux's boot protocol: selectors 0x10, 0x18). */
 static void enter_directly(struct vcpu_state *state, const struct boot_entry *entry)
 {
-    struct kvm_segment data = {.limit = UINT32_MAX,
-                               .selector = 0x18,
-                               .type = 3, /* writable, accessed */
-                               .present = 1,
-                               .db = 1,
-                               .s = 1,
-                               .g = 1};
-    struct kvm_sregs *sregs = &state->sregs;
-    sregs->ds = sregs->es = sregs->ss = sregs->fs = sregs->gs = data;
-    sregs->cs = data;
-    sregs->cs.selector = 0x10;
-    sregs->cs.type = 0xb; /* code, readable, accessed */
-    sregs->cr0 |= CR0_PE;
+    vcpu_set_flat(&state->sregs, 0x10, 0x18, false);
+    state->sregs.cr0 |= CR0_PE;
     state->regs = (struct kvm_regs){.rip = entry->address, .rsi = entry->table, .rflags = 2};
 }
 

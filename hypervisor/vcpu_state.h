@@ -34,7 +34,10 @@ void vcpu_state_fini(struct vcpu_state *state);
 int vcpu_state_restore(const struct vcpu_state *state, int fd, const struct boot_entry *entry,
                        struct error *err);
 
-/* Sets the error: the formatted text with where the CPU is. */
+/* All segments from 0 to the end, with these selectors. */
+void vcpu_set_flat(struct kvm_sregs *sregs, uint16_t code, uint16_t data, bool is_64bit);
+
+/* Sets the error: what happened, and where the CPU is. */
 void vcpu_describe(int fd, const char *what, struct error *err);
 
 #endif

@@ -50,25 +50,10 @@ static int make_rtc(struct vm *vm, struct error *err)
     return add(vm, rtc_new(&vm->host, &options, err));
 }
 
-static int make_reset_ports(struct vm *vm, struct error *err)
-{
-    return add(vm, reset_ports_new(&vm->host, err));
-}
-
 static int make_pm(struct vm *vm, struct error *err)
 {
     vm->power_button = pm_new(&vm->host, err);
     return add(vm, vm->power_button);
-}
-
-static int make_debug_port(struct vm *vm, struct error *err)
-{
-    return add(vm, debug_port_new(&vm->host, err));
-}
-
-static int make_pvpanic(struct vm *vm, struct error *err)
-{
-    return add(vm, pvpanic_new(&vm->host, err));
 }
 
 static int make_test_exit(struct vm *vm, struct error *err)
@@ -225,27 +210,29 @@ static int configure_firmware(struct vm *vm, struct error *err)
 static const struct part {
     const char *name;
     int (*make)(struct vm *vm, struct error *err);
+    struct device *(*simple)(const struct device_host *host, struct error *err); /* or this */
 } parts[] = {
-    {"firmware configuration", make_fwcfg},
-    {"serial port", make_serial},
-    {"clock", make_rtc},
-    {"reset ports", make_reset_ports},
-    {"power management", make_pm},
-    {"debug port", make_debug_port},
-    {"panic port", make_pvpanic},
-    {"test port", make_test_exit},
-    {"PCI", make_pci},
-    {"disks", make_disks},
-    {"network", make_nics},
-    {"entropy", make_rng},
-    {"balloon", make_balloon},
-    {"firmware's files", configure_firmware},
+    {"firmware configuration", .make = make_fwcfg},
+    {"serial port", .make = make_serial},
+    {"clock", .make = make_rtc},
+    {"reset ports", .simple = reset_ports_new},
+    {"power management", .make = make_pm},
+    {"debug port", .simple = debug_port_new},
+    {"panic port", .simple = pvpanic_new},
+    {"test port", .make = make_test_exit},
+    {"PCI", .make = make_pci},
+    {"disks", .make = make_disks},
+    {"network", .make = make_nics},
+    {"entropy", .make = make_rng},
+    {"balloon", .make = make_balloon},
+    {"firmware's files", .make = configure_firmware},
 };
 
 int vm_make_devices(struct vm *vm, struct error *err)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
-        if (parts[i].make(vm, err) != 0)
+        if ((parts[i].simple ? add(vm, parts[i].simple(&vm->host, err)) : parts[i].make(vm, err)) !=
+            0)
             return error_wrap(err, "%s", parts[i].name);
     }
     return 0;
