@@ -28,48 +28,55 @@
 #endif
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define HAS_ADDRESS_SANITIZER 1
-#define ADDRESS_SANITIZER_CALLS SCMP_SYS(sigaltstack), SCMP_SYS(prctl), SCMP_SYS(readlink),
+#define FIRST_CALLS SCMP_SYS(read), SCMP_SYS(sigaltstack), SCMP_SYS(prctl), SCMP_SYS(readlink)
 #else
 #define HAS_ADDRESS_SANITIZER 0
-#define ADDRESS_SANITIZER_CALLS
+#define FIRST_CALLS SCMP_SYS(read)
 #endif
 
-/* Every thread. */
-static const int common_calls[] = {
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(poll), SCMP_SYS(futex), SCMP_SYS(sched_yield),
-    SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(getrandom),
-    /* memory; a thread's first allocation counts the CPUs */
-    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
-    SCMP_SYS(sched_getaffinity),
-    /* signals within the process, and the end */
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(getpid),
-    SCMP_SYS(gettid), SCMP_SYS(tgkill), SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group),
-    ADDRESS_SANITIZER_CALLS};
+/* Every thread: locks, clocks, memory (a first allocation counts the CPUs), signals within the
+ * process, the end. */
+static const int common_calls[] = {FIRST_CALLS,
+                                   SCMP_SYS(write),
+                                   SCMP_SYS(poll),
+                                   SCMP_SYS(futex),
+                                   SCMP_SYS(sched_yield),
+                                   SCMP_SYS(clock_gettime),
+                                   SCMP_SYS(clock_nanosleep),
+                                   SCMP_SYS(getrandom),
+                                   SCMP_SYS(munmap),
+                                   SCMP_SYS(mremap),
+                                   SCMP_SYS(madvise),
+                                   SCMP_SYS(brk),
+                                   SCMP_SYS(sched_getaffinity),
+                                   SCMP_SYS(rt_sigprocmask),
+                                   SCMP_SYS(rt_sigreturn),
+                                   SCMP_SYS(restart_syscall),
+                                   SCMP_SYS(getpid),
+                                   SCMP_SYS(gettid),
+                                   SCMP_SYS(tgkill),
+                                   SCMP_SYS(rseq),
+                                   SCMP_SYS(exit),
+                                   SCMP_SYS(exit_group)};
 
 /* Calls of which only some arguments are allowed; they are in every list. */
 #define ARGUMENT_CALLS 3 /* ioctl, mmap, mprotect */
 
 /* A guest's write to a register can start or stop a device. */
-static const int vcpu_calls[] = {
-    SCMP_SYS(epoll_ctl),
-    SCMP_SYS(timerfd_settime),
-};
+static const int vcpu_calls[] = {SCMP_SYS(epoll_ctl), SCMP_SYS(timerfd_settime)};
 
-static const int io_calls[] = {
-    SCMP_SYS(ppoll),     SCMP_SYS(pread64),         SCMP_SYS(pwrite64),  SCMP_SYS(preadv),
-    SCMP_SYS(pwritev),   SCMP_SYS(fsync),           SCMP_SYS(fdatasync), SCMP_SYS(lseek),
-    SCMP_SYS(fallocate), SCMP_SYS(sync_file_range), SCMP_SYS(fstat),     SCMP_SYS(newfstatat),
-};
+static const int io_calls[] = {SCMP_SYS(ppoll),           SCMP_SYS(pread64), SCMP_SYS(pwrite64),
+                               SCMP_SYS(preadv),          SCMP_SYS(pwritev), SCMP_SYS(fsync),
+                               SCMP_SYS(fdatasync),       SCMP_SYS(lseek),   SCMP_SYS(fallocate),
+                               SCMP_SYS(sync_file_range), SCMP_SYS(fstat),   SCMP_SYS(newfstatat)};
 
+/* accept4 is of the control socket, which listens already; pread64 of what the machine uses. */
 static const int loop_calls[] = {
-    SCMP_SYS(epoll_wait),      SCMP_SYS(epoll_pwait),  SCMP_SYS(epoll_ctl),
-    SCMP_SYS(timerfd_settime), SCMP_SYS(readv),        SCMP_SYS(writev),
-    SCMP_SYS(recvfrom),        SCMP_SYS(recvmsg),      SCMP_SYS(sendto),
-    SCMP_SYS(sendmsg),         SCMP_SYS(accept4), /* of the control socket, which listens already */
-    SCMP_SYS(shutdown),        SCMP_SYS(fcntl),        SCMP_SYS(close),
-    SCMP_SYS(pread64), /* what the machine uses: a file of /proc that is open */
-    SCMP_SYS(fsync),           SCMP_SYS(rt_sigaction),
-};
+    SCMP_SYS(epoll_wait),  SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(timerfd_settime),
+    SCMP_SYS(readv),       SCMP_SYS(writev),      SCMP_SYS(recvfrom),  SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),      SCMP_SYS(sendmsg),     SCMP_SYS(accept4),   SCMP_SYS(shutdown),
+    SCMP_SYS(fcntl),       SCMP_SYS(close),       SCMP_SYS(pread64),   SCMP_SYS(fsync),
+    SCMP_SYS(rt_sigaction)};
 
 /* What running, a reset, an interrupt and a device's registers lead to. */
 static const unsigned machine_ioctls[] = {
@@ -77,8 +84,7 @@ static const unsigned machine_ioctls[] = {
     KVM_SET_IRQCHIP,   KVM_SET_PIT2,      KVM_GET_REGS,   KVM_SET_REGS,
     KVM_GET_SREGS,     KVM_SET_SREGS,     KVM_SET_FPU,    KVM_SET_XCRS,
     KVM_SET_DEBUGREGS, KVM_SET_LAPIC,     KVM_SET_MSRS,   KVM_SET_VCPU_EVENTS,
-    KVM_SET_MP_STATE,  KVM_KVMCLOCK_CTRL, TUNSETOFFLOAD,
-};
+    KVM_SET_MP_STATE,  KVM_KVMCLOCK_CTRL, TUNSETOFFLOAD};
 
 static const unsigned io_ioctls[] = {KVM_SIGNAL_MSI, KVM_IRQ_LINE};
 static const unsigned terminal_ioctls[] = {TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, FIONREAD};

@@ -280,24 +280,26 @@ static void blk_stop(struct virtio_device *device)
     pthread_mutex_unlock(&blk->lock);
 }
 
-static void blk_pause(struct virtio_device *device)
+static void set_paused(struct virtio_device *device, bool is_paused)
 {
     struct blk *blk = blk_of(device);
 
     pthread_mutex_lock(&blk->lock);
-    blk->is_paused = true;
-    rest_all_locked(blk);
+    blk->is_paused = is_paused;
+    if (is_paused)
+        rest_all_locked(blk);
+    pthread_cond_broadcast(&blk->changed);
     pthread_mutex_unlock(&blk->lock);
+}
+
+static void blk_pause(struct virtio_device *device)
+{
+    set_paused(device, true);
 }
 
 static void blk_resume(struct virtio_device *device)
 {
-    struct blk *blk = blk_of(device);
-
-    pthread_mutex_lock(&blk->lock);
-    blk->is_paused = false;
-    pthread_cond_broadcast(&blk->changed);
-    pthread_mutex_unlock(&blk->lock);
+    set_paused(device, false);
 }
 
 static void end_workers(struct blk *blk)
@@ -361,39 +363,34 @@ static bool can_discard(const struct image_info *info)
     return !(info->version == 2 && info->backing_file);
 }
 
-static void set_features(struct blk *blk, const struct image_info *info)
+/* Offers a feature, and says so where a field of the configuration depends on it. */
+static bool offer(struct blk *blk, unsigned feature, bool is_offered)
 {
-    uint64_t features = (UINT64_C(1) << VIRTIO_BLK_F_SEG_MAX) |
-                        (UINT64_C(1) << VIRTIO_BLK_F_BLK_SIZE) |
-                        (UINT64_C(1) << VIRTIO_BLK_F_FLUSH);
-
-    if (blk->disk.is_read_only)
-        features |= UINT64_C(1) << VIRTIO_BLK_F_RO;
-    else if (can_discard(info))
-        features |= UINT64_C(1) << VIRTIO_BLK_F_DISCARD;
-    if (!blk->disk.is_read_only)
-        features |= UINT64_C(1) << VIRTIO_BLK_F_WRITE_ZEROES;
-    if (blk->device.queue_count > 1)
-        features |= UINT64_C(1) << VIRTIO_BLK_F_MQ;
-    blk->device.offered = features;
+    blk->device.offered |= (uint64_t)is_offered << feature;
+    return is_offered;
 }
 
 /* A field whose feature is not offered stays zero. SeaBIOS takes blocks of exactly 512 bytes. */
-static void set_config(struct blk *blk)
+static void set_config(struct blk *blk, const struct image_info *info)
 {
     struct virtio_blk_config *config = &blk->config;
+    bool is_writable = !blk->disk.is_read_only;
 
+    offer(blk, VIRTIO_BLK_F_FLUSH, true);
+    offer(blk, VIRTIO_BLK_F_SEG_MAX, true);
+    offer(blk, VIRTIO_BLK_F_BLK_SIZE, true);
+    offer(blk, VIRTIO_BLK_F_RO, !is_writable);
     store_le64(&config->capacity, blk->disk.sectors);
     store_le32(&config->seg_max, QUEUE_SIZE - 2);
     store_le32(&config->blk_size, BLK_SECTOR);
-    if (blk->device.queue_count > 1)
+    if (offer(blk, VIRTIO_BLK_F_MQ, blk->device.queue_count > 1))
         store_le16(&config->num_queues, (uint16_t)blk->device.queue_count);
-    if (blk->device.offered >> VIRTIO_BLK_F_DISCARD & 1) {
+    if (offer(blk, VIRTIO_BLK_F_DISCARD, is_writable && can_discard(info))) {
         store_le32(&config->max_discard_sectors, BLK_MAX_DISCARD);
         store_le32(&config->max_discard_seg, BLK_MAX_RANGES);
         store_le32(&config->discard_sector_alignment, blk->disk.granule_bytes / BLK_SECTOR);
     }
-    if (blk->device.offered >> VIRTIO_BLK_F_WRITE_ZEROES & 1) {
+    if (offer(blk, VIRTIO_BLK_F_WRITE_ZEROES, is_writable)) {
         store_le32(&config->max_write_zeroes_sectors, BLK_MAX_WRITE_ZEROES);
         store_le32(&config->max_write_zeroes_seg, BLK_MAX_RANGES);
         config->write_zeroes_may_unmap = 1;
@@ -417,8 +414,7 @@ static void set_disk(struct blk *blk, const struct virtio_blk_options *options)
     blk->device.ops = &blk_ops;
     blk->device.queue_count = options->queues;
     blk->device.queue_size = QUEUE_SIZE;
-    set_features(blk, &info);
-    set_config(blk);
+    set_config(blk, &info);
 }
 
 /* Signals are for other threads. */

@@ -146,6 +146,8 @@ static uint8_t move_data(struct blk_disk *disk, const struct blk_request *reques
     struct iovec parts[IMAGE_MAX_PARTS];
     size_t count;
 
+    if (!is_inside(disk, request) || (is_write && disk->is_read_only))
+        return VIRTIO_BLK_S_IOERR;
     for (size_t length; (length = next_pieces(&pieces, parts, &count)) != 0; offset += length) {
         struct error err;
         int result;
@@ -159,34 +161,8 @@ static uint8_t move_data(struct blk_disk *disk, const struct blk_request *reques
         if (result < 0)
             return host_failed(disk, &err);
     }
-    return VIRTIO_BLK_S_OK;
-}
-
-static uint8_t read_data(struct blk_disk *disk, const struct blk_request *request,
-                         const _Atomic bool *must_stop)
-{
-    uint8_t status = VIRTIO_BLK_S_IOERR;
-
-    if (is_inside(disk, request))
-        status = move_data(disk, request, false, must_stop);
-    if (status != VIRTIO_BLK_S_OK)
-        return status;
-    atomic_fetch_add(&disk->read_requests, 1);
-    atomic_fetch_add(&disk->read_bytes, request->data_bytes);
-    return VIRTIO_BLK_S_OK;
-}
-
-static uint8_t write_data(struct blk_disk *disk, const struct blk_request *request,
-                          const _Atomic bool *must_stop)
-{
-    uint8_t status = VIRTIO_BLK_S_IOERR;
-
-    if (!disk->is_read_only && is_inside(disk, request))
-        status = move_data(disk, request, true, must_stop);
-    if (status != VIRTIO_BLK_S_OK)
-        return status;
-    atomic_fetch_add(&disk->write_requests, 1);
-    atomic_fetch_add(&disk->written_bytes, request->data_bytes);
+    atomic_fetch_add(is_write ? &disk->write_requests : &disk->read_requests, 1);
+    atomic_fetch_add(is_write ? &disk->written_bytes : &disk->read_bytes, request->data_bytes);
     return VIRTIO_BLK_S_OK;
 }
 
@@ -329,26 +305,26 @@ static uint8_t zero_ranges(struct blk_disk *disk, const struct blk_request *requ
 static uint8_t run(struct blk_disk *disk, const struct blk_request *request, uint64_t features,
                    const _Atomic bool *must_stop)
 {
+    bool is_known = false;
+
     switch (request->type) {
     case VIRTIO_BLK_T_IN:
-        return read_data(disk, request, must_stop);
     case VIRTIO_BLK_T_OUT:
-        return write_data(disk, request, must_stop);
+        return move_data(disk, request, request->type == VIRTIO_BLK_T_OUT, must_stop);
     case VIRTIO_BLK_T_FLUSH:
         return flush(disk);
     case VIRTIO_BLK_T_GET_ID:
         return get_id(disk, request);
     case VIRTIO_BLK_T_DISCARD:
-        if (features >> VIRTIO_BLK_F_DISCARD & 1)
-            return zero_ranges(disk, request, must_stop);
-        return VIRTIO_BLK_S_UNSUPP;
+        is_known = features >> VIRTIO_BLK_F_DISCARD & 1;
+        break;
     case VIRTIO_BLK_T_WRITE_ZEROES:
-        if (features >> VIRTIO_BLK_F_WRITE_ZEROES & 1)
-            return zero_ranges(disk, request, must_stop);
-        return VIRTIO_BLK_S_UNSUPP;
+        is_known = features >> VIRTIO_BLK_F_WRITE_ZEROES & 1;
+        break;
     default:
-        return VIRTIO_BLK_S_UNSUPP;
+        break;
     }
+    return is_known ? zero_ranges(disk, request, must_stop) : VIRTIO_BLK_S_UNSUPP;
 }
 
 /* A driver that did not take FLUSH cannot ask: what it wrote is stable when it is told so. */
