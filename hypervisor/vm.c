@@ -194,6 +194,14 @@ static int make(struct vm *vm, struct error *err)
     return 0;
 }
 
+/* The throttles' clock. */
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 struct vm *vm_new(const struct vm_options *options, struct error *err)
 {
     const struct guest *guest = options->guest;
@@ -206,9 +214,9 @@ struct vm *vm_new(const struct vm_options *options, struct error *err)
     bus_init(&vm->ports);
     bus_init(&vm->memory_bus);
     pthread_mutex_init(&vm->failure_lock, NULL);
-    throttle_init(&vm->disk_throttle, &(struct throttle_rates){0}, vm_now_ns());
+    throttle_init(&vm->disk_throttle, &(struct throttle_rates){0}, now_ns());
     for (size_t i = 0; i < 2 * PCI_SLOTS; i++)
-        throttle_init(&vm->throttles[i / 2][i % 2], &(struct throttle_rates){0}, vm_now_ns());
+        throttle_init(&vm->throttles[i / 2][i % 2], &(struct throttle_rates){0}, now_ns());
     if (make(vm, err) == 0)
         return vm;
     vm_free(vm);
@@ -336,21 +344,14 @@ void vm_stop(struct vm *vm)
 
 /* --- ruling and looking ----------------------------------------------------------------------- */
 
-int64_t vm_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void vm_set_limits(struct vm *vm, const struct guest_limits *limits)
 {
     struct throttle_rates disk = {limits->disk_bytes_per_second,
                                   limits->disk_operations_per_second};
     struct throttle_rates net = {.bytes_per_second = limits->net_bytes_per_second};
-    throttle_set(&vm->disk_throttle, &disk, vm_now_ns());
+    throttle_set(&vm->disk_throttle, &disk, now_ns());
     for (size_t i = 0; i < 2 * PCI_SLOTS; i++)
-        throttle_set(&vm->throttles[i / 2][i % 2], &net, vm_now_ns());
+        throttle_set(&vm->throttles[i / 2][i % 2], &net, now_ns());
     vcpus_set_limit(vm->vcpus, limits->cpu_percent);
 }
 

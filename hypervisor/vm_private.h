@@ -75,7 +75,4 @@ struct firmware_options vm_firmware_options(const struct vm *vm, unsigned slots[
 struct image *vm_open_disk(const struct vm_options *options, const struct guest_disk *disk,
                            struct error *err);
 
-/* vm.c */
-int64_t vm_now_ns(void); /* throttles' clock */
-
 #endif
