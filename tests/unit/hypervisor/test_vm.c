@@ -47,7 +47,7 @@ struct fixture {
     atomic_uint dots, starts;
     int timer;
     struct loop_watch watch;
-    unsigned step;
+    unsigned step, ticks;
     unsigned dots_before;
 };
 
@@ -120,10 +120,12 @@ static void tick(struct fixture *fixture, int ms, void (*ready)(void *context, u
     assert_int_equal(loop_add(vm_loop(fixture->vm), &fixture->watch, EPOLLIN, NULL), 0);
 }
 
-static void clear_tick(const struct fixture *fixture)
+/* A machine may be slow, but not for ever. */
+static void clear_tick(struct fixture *fixture)
 {
     uint64_t count;
     assert_int_equal(read(fixture->timer, &count, sizeof(count)), sizeof(count));
+    assert_true(fixture->ticks++ < 200);
 }
 
 static void run(struct fixture *fixture, struct vm_result *result)
@@ -149,20 +151,18 @@ static void pause_step(void *context, uint32_t events)
     (void)events;
     clear_tick(fixture);
     unsigned dots = atomic_load(&fixture->dots);
-    switch (fixture->step++) {
-    case 0: /* it runs; it rests */
-        assert_true(dots > 0);
+    if (fixture->step == 0 && dots > 0) {
         vm_pause(fixture->vm);
         fixture->dots_before = atomic_load(&fixture->dots);
-        break;
-    case 1: /* it rested; it goes on */
+        fixture->step = 1;
+    } else if (fixture->step == 1) {
         assert_int_equal(dots, fixture->dots_before);
         vm_resume(fixture->vm);
-        break;
-    case 2: /* it went on, and did not start again */
-        assert_true(dots > fixture->dots_before);
-        assert_int_equal(atomic_load(&fixture->starts), 1);
+        fixture->step = 2;
+    } else if (fixture->step == 2 && dots > fixture->dots_before) {
+        assert_int_equal(atomic_load(&fixture->starts), 1); /* it did not start again */
         vm_stop(fixture->vm);
+        fixture->step = 3;
     }
 }
 
@@ -189,23 +189,20 @@ static void reset_step(void *context, uint32_t events)
     (void)events;
     clear_tick(fixture);
     unsigned starts = atomic_load(&fixture->starts);
-    switch (fixture->step++) {
-    case 0:
-        assert_int_equal(starts, 1);
+    if (fixture->step == 0 && starts == 1) {
         vm_reset(fixture->vm);
-        break;
-    case 1:
-        assert_int_equal(starts, 2);
+        fixture->step = 1;
+    } else if (fixture->step == 1 && starts == 2) {
         vm_pause(fixture->vm);
         vm_reset(fixture->vm);
-        break;
-    case 2:
+        fixture->step = 2;
+    } else if (fixture->step == 2) {
         assert_int_equal(starts, 2);
         vm_resume(fixture->vm);
-        break;
-    case 3:
-        assert_int_equal(starts, 3);
+        fixture->step = 3;
+    } else if (fixture->step == 3 && starts == 3) {
         vm_stop(fixture->vm);
+        fixture->step = 4;
     }
 }
 
@@ -228,6 +225,8 @@ static void hurry_step(void *context, uint32_t events)
     struct fixture *fixture = context;
     (void)events;
     clear_tick(fixture);
+    if (atomic_load(&fixture->starts) == 0)
+        return;
     for (int i = 0; i < 100; i++) {
         vm_pause(fixture->vm);
         vm_resume(fixture->vm);
