@@ -48,14 +48,14 @@ int vm_console(int fd, const struct text *shown, struct error *err)
 {
     struct termios before, raw;
     bool has_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-    if (io_write(STDOUT_FILENO, text_string(shown), shown->length, err) != 0)
-        return -1;
     if (has_terminal) {
         raw = before;
         cfmakeraw(&raw);
         tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
     }
-    int result = relay(fd, has_terminal);
+    int result = io_write(STDOUT_FILENO, text_string(shown), shown->length, err);
+    if (result == 0)
+        result = relay(fd, has_terminal);
     if (has_terminal)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
     return result;

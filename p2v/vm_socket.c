@@ -216,8 +216,10 @@ static json_t *qmp_stats(struct vm_socket *vm, struct error *err)
     return stats;
 }
 
+/* QEMU serves one client at a time: others want to come in while this one looks on. */
 static int qmp_console(struct vm_socket *vm, struct error *err)
 {
+    close(take_fd(&vm->fd));
     AUTO_FREE char *path = text_format("%s/%s" VM_CONSOLE, vm->folder, vm->name);
     return connect_to(path, err);
 }
