@@ -285,7 +285,7 @@ static size_t gather(const struct qemu_machine *machine, int *fds)
 
 /* The descriptors are QEMU's from here on. */
 static int start_qemu(const struct start *start, const struct qemu_machine *machine,
-                      const struct qemu_arguments *arguments, const int console[2],
+                      const struct qemu_arguments *arguments, int ours, int theirs,
                       struct error *err)
 {
     const char *const *argv = (const char *const *)(uintptr_t)arguments->items;
@@ -293,8 +293,8 @@ static int start_qemu(const struct start *start, const struct qemu_machine *mach
     size_t count = gather(machine, fds);
     if (start->options->is_detached)
         return run_detached(start, argv, fds, count, err);
-    fds[count++] = console[1];
-    return run_in_foreground(argv, console[0], fds, count, err);
+    fds[count++] = theirs;
+    return run_in_foreground(argv, ours, fds, count, err);
 }
 
 static int run_qemu(const struct start *start, struct error *err)
@@ -318,7 +318,7 @@ static int run_qemu(const struct start *start, struct error *err)
         log_warning(&start->cli->console.log, "QEMU does not hold %s",
                     run_qemu_misses(start->guest));
     if (result == 0)
-        result = start_qemu(start, &machine, &arguments, console, err);
+        result = start_qemu(start, &machine, &arguments, ours, console[1], err);
     else
         run_qemu_close(&machine);
     qemu_arguments_fini(&arguments);
